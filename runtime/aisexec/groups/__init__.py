@@ -1,7 +1,7 @@
 """Group communication among the executives: totally ordered, virtually synchronous multicast.
 
-The seam is above the ring. A group takes payloads (`multicast`) and hands up, in batches, what happened in one order that
-is the same on every member:
+The seam is above the ring. A group takes payloads (`multicast`) and hands up, in batches, what happened, in one order
+that is the same on every member:
 
     Configuration   who is in; always before the first message of that membership
     Delivered       payloads in the total order, a node's own among them

@@ -1,0 +1,220 @@
+"""What an AIS service is to the executive: a replicated state machine, and the values that go in and out of it.
+
+A service's messages are frozen structs. A `Request` goes through the total order and is applied on every node; a `Query`
+is answered from the local replica and changes nothing. An engine answers with effects: values that name who carries them
+out, so that many replicas that compute the same list act once.
+
+    Reply       the node that hosts the client
+    Event       the node that hosts the client
+    Alarm       the coordinator (the lowest member), which puts the message into the order when it is due
+    Multicast   the named node, which puts the message into the order at once
+    Run         the named node, outside the order (start a process, ...)
+    Log         every node, in its own log
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from corosync_amf.ais import ErrorCode, NodeId
+from corosync_amf.errors import AisError, from_code
+
+
+class Service(IntEnum):
+    """Names an engine in frames and payloads. CLM comes first: the others learn of a membership after it."""
+
+    CLM = 1
+    CKPT = 2
+    AMF = 3
+    EVT = 4
+    MSG = 5
+    LCK = 6
+    NTF = 7
+    LOG = 8
+    EVS = 9
+    CPG = 10
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, forbid_unknown_fields=True):
+    """Anything that crosses a process border. Encoded as an array, tagged with the class name."""
+
+
+class Request(Message, frozen=True):
+    """Goes through the total order and is applied on every node."""
+
+
+class Query(Message, frozen=True):
+    """Answered at once from the local replica; changes nothing."""
+
+
+class Done(Message, frozen=True):
+    """The reply of a request that has nothing to say but that it succeeded."""
+
+
+class Failed(Message, frozen=True):
+    """The reply of a request that was refused: the AIS error and its facts."""
+
+    code: int
+    reason: str = ""
+    epoch: int | None = None
+    erroneous_vector_index: int | None = None
+    supported: tuple[str, ...] = ()
+
+
+class ClientGone(Request, frozen=True):
+    """The client that is the origin has closed its session or died. Every engine gets it."""
+
+
+class Client(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """One connection of a process to the executive of a node. Client 0 is the executive itself."""
+
+    node: NodeId
+    number: int
+
+
+class Origin(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """Who asked, when, and where in the total order.
+
+    `request` pairs a reply with its request. `order` is the order number of the message (growing, the same on every
+    replica). `time` is the sender's wall clock, in seconds since the epoch: the only clock an engine may look at.
+    """
+
+    client: Client
+    request: int = 0
+    order: int = 0
+    time: float = 0.0
+
+
+class NodeFacts(msgspec.Struct, frozen=True, array_like=True):
+    """What a node says of itself when it joins."""
+
+    node_id: NodeId
+    name: str
+    address: str
+    boot_timestamp: float
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A change of the set of nodes, in its place in the total order.
+
+    `members` are in ascending order; `members[0]` is the coordinator. A node that died and came back at once is in
+    `left` and in `joined`. `order` and `time` are as in `Origin`; `reasons` says in words why a node left.
+    """
+
+    members: tuple[NodeId, ...]
+    joined: frozenset[NodeId]
+    left: frozenset[NodeId]
+    quorate: bool
+    nodes: Mapping[NodeId, NodeFacts]
+    order: int = 0
+    time: float = 0.0
+    reasons: Mapping[NodeId, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer a request. `safe`: not before every member holds the request (safe delivery)."""
+
+    to: Origin
+    message: Message
+    safe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Tell a client something it did not ask for just now (what the C API does with a callback)."""
+
+    to: Client
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Put `message` into the order after `delay` seconds. The same key again replaces it; delay None takes it back.
+
+    A late or repeated alarm must be harmless: `apply` checks it against the state.
+    """
+
+    key: str
+    delay: float | None
+    message: Request | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Multicast:
+    """The executive of `node` puts `message` into the order."""
+
+    node: NodeId
+    message: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The executive of `node` carries out `command` in its world; what came of it returns as a request."""
+
+    node: NodeId
+    command: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line for the log of every node; `level` is that of the standard logging module."""
+
+    level: int
+    text: str
+
+
+Effect = Reply | Event | Alarm | Multicast | Run | Log
+
+
+class Engine(Protocol):
+    """One AIS service. Same inputs in the same order give the same state and the same effects on every node.
+
+    No method raises for what a client sent: a refusal is a `Reply` with `Failed`. Validate first, change after.
+    """
+
+    service: ClassVar[Service]
+    request_type: ClassVar[Any]
+    """The union of all requests (with ClientGone), for decoding."""
+    query_type: ClassVar[Any]
+    """The union of all queries, for decoding; None when there are none."""
+    snapshot_type: ClassVar[type[msgspec.Struct]]
+
+    def apply(self, message: Any, origin: Origin) -> list[Effect]:
+        """Apply one request in its place in the total order."""
+
+    def query(self, message: Any, client: Client) -> Message:
+        """Answer from the local replica."""
+
+    def membership(self, change: Membership) -> list[Effect]:
+        """Take note of a membership change, in its place in the total order."""
+
+    def snapshot(self) -> msgspec.Struct:
+        """The whole state, canonical: equal states encode to equal bytes (sort what comes from sets and dicts)."""
+
+    def restore(self, snapshots: Sequence[Any]) -> None:
+        """Replace the state by the merge of one snapshot per former partition, the one that stands first."""
+
+
+def failed(error: AisError) -> Failed:
+    """The reply that raises `error` at the client."""
+    return Failed(int(error.code), error.reason, error.epoch, error.erroneous_vector_index, error.supported)
+
+
+def to_error(message: Failed) -> AisError:
+    """The exception that `message` stands for."""
+    try:
+        kind = from_code(message.code)
+    except AisError:
+        kind = from_code(ErrorCode.LIBRARY)
+    return kind(
+        message.reason,
+        epoch=message.epoch,
+        erroneous_vector_index=message.erroneous_vector_index,
+        supported=message.supported,
+    )
