@@ -1,8 +1,8 @@
 """What an AIS service is to the executive: a replicated state machine, and the values that go in and out of it.
 
-A service's messages are frozen structs. A `Request` goes through the total order and is applied on every node; a `Query`
-is answered from the local replica and changes nothing. An engine answers with effects: values that name who carries them
-out, so that many replicas that compute the same list act once.
+A service's messages are frozen structs. A `Request` goes through the total order and is applied on every node; a
+`Query` is answered from the local replica and changes nothing. An engine answers with effects: values that name who
+carries them out, so that many replicas that compute the same list act once.
 
     Reply       the node that hosts the client
     Event       the node that hosts the client

@@ -1,8 +1,8 @@
 """Bytes between a client and its executive: encoding, and the frames of one connection.
 
-The connection is a SEQPACKET Unix socket. A message longer than one datagram travels in pieces; each piece starts with one
-octet, MORE or LAST. Requests travel in bundles: the executive routes a bundle by its head (service, count) and never opens
-it on its way to the total order; every node decodes it after delivery.
+The connection is a SEQPACKET Unix socket. A message longer than one datagram travels in pieces; each piece starts
+with one octet, MORE or LAST. Requests travel in bundles: the executive routes a bundle by its head (service, count)
+and never opens it on its way to the total order; every node decodes it after delivery.
 
     client      Hello, then Requests and Ask in any order
     executive   Welcome (or Refused), then Replies and Events in any order
