@@ -50,6 +50,10 @@ class Query(Message, frozen=True):
     """Answered at once from the local replica; changes nothing."""
 
 
+class NodeLocal(Query, frozen=True):
+    """Answered by the drivers of the client's node, not by a replica (healthchecks, process monitoring)."""
+
+
 class Done(Message, frozen=True):
     """The reply of a request that has nothing to say but that it succeeded."""
 

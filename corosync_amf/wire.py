@@ -161,3 +161,13 @@ class Assembly:
         frame = b"".join(self._parts)
         self._parts, self._held = [], 0
         return frame
+
+
+def replies_frame(items: list[tuple[int, Message]]) -> bytes:
+    """An encoded `Replies`, without encoding each message by itself."""
+    return _encoder.encode((5, items))
+
+
+def events_frame(items: list[tuple[int, Message]]) -> bytes:
+    """An encoded `Events`, without encoding each message by itself."""
+    return _encoder.encode((6, items))

@@ -1,0 +1,94 @@
+"""What one step of a node wants done, gathered so that each client gets one frame per kind and step."""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from corosync_amf.engine import Message
+from corosync_amf.wire import events_frame, replies_frame
+
+
+@dataclass(frozen=True, slots=True)
+class Payloads:
+    """Multicast these, in order."""
+
+    payloads: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ToClient:
+    """Send these encoded frames to a client of this node."""
+
+    client: int
+    frames: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseClient:
+    """End a client's connection."""
+
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Carry out a service's `Run` on this node."""
+
+    service: int
+    command: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A client's question that this node's drivers answer, not a replica (`request` pairs the reply)."""
+
+    service: int
+    client: int
+    request: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A line for this node's log."""
+
+    level: int
+    text: str
+
+
+NodeEffect = Payloads | ToClient | CloseClient | Command | Local | Logged
+
+
+class Outbox:
+    """Collects; `empty` hands out and starts anew."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self.effects: list[NodeEffect] = []
+        self._items: dict[int, list[tuple[bool, int, Message]]] = {}
+
+    def reply(self, client: int, request: int, message: Message) -> None:
+        self._items.setdefault(client, []).append((True, request, message))
+
+    def event(self, client: int, service: int, message: Message) -> None:
+        self._items.setdefault(client, []).append((False, service, message))
+
+    def frame(self, client: int, frame: bytes) -> None:
+        self.effects.append(ToClient(client, [frame]))
+
+    def empty(self) -> list[NodeEffect]:
+        """The effects of this step. Payloads go first: a token may be waiting for them."""
+        effects: list[NodeEffect] = [Payloads(self.payloads)] if self.payloads else []
+        effects += [ToClient(client, _frames(items)) for client, items in self._items.items()]
+        effects += self.effects
+        self.payloads, self.effects, self._items = [], [], {}
+        return effects
+
+
+def _frames(items: list[tuple[bool, int, Message]]) -> list[bytes]:
+    """Replies and events in their order, neighbours of one kind in one frame."""
+    frames = []
+    for is_reply, run in groupby(items, key=lambda item: item[0]):
+        numbered = [(number, message) for _, number, message in run]
+        frames.append(replies_frame(numbered) if is_reply else events_frame(numbered))
+    return frames

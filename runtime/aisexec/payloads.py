@@ -1,0 +1,53 @@
+"""What the executives multicast to one another, above the ring."""
+
+from typing import Any
+
+import msgspec
+
+from corosync_amf.engine import Request
+from corosync_amf.wire import decode, encode
+
+from .sync import Chunk, Hello
+
+
+class Bundle(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="bundle"):
+    """Requests of one client (0: the executive itself) to one service, numbered from `first`.
+
+    `data` is the encoded list of them, as the client made it. `time` is the wall clock of the client's node.
+    """
+
+    service: int
+    client: int
+    first: int
+    count: int
+    time: float
+    data: bytes
+
+
+class Gone(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="gone"):
+    """A client of the sender's node has closed its session or died."""
+
+    client: int
+    time: float
+
+
+class Rung(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="rung"):
+    """A replicated timer is due. Every member knows its message; a replaced timer has another generation."""
+
+    service: int
+    key: str
+    generation: int
+    time: float
+
+
+Payload = Bundle | Gone | Rung | Hello | Chunk
+
+
+def bundle_of(service: int, requests: list[Request], time: float) -> bytes:
+    """The executive's own requests, encoded for the order."""
+    return encode(Bundle(service, 0, 0, len(requests), time, encode(requests)))
+
+
+def read(payload: bytes) -> Any:
+    """The payload's value. Raises: BadMessage."""
+    return decode(payload, Payload)
