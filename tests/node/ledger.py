@@ -1,0 +1,83 @@
+"""The smallest service: a replicated list of lines. For tests of what hosts engines."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from corosync_amf.engine import (
+    Alarm,
+    Client,
+    ClientGone,
+    Done,
+    Effect,
+    Event,
+    Membership,
+    Message,
+    Origin,
+    Query,
+    Reply,
+    Request,
+    Service,
+)
+
+
+class Append(Request, frozen=True):
+    line: str
+    safe: bool = False
+
+
+class AppendLater(Request, frozen=True):
+    line: str
+    delay: float
+
+
+class Count(Query, frozen=True):
+    pass
+
+
+class Counted(Message, frozen=True):
+    count: int
+
+
+class Noted(Message, frozen=True):
+    line: str
+
+
+class LedgerSnapshot(msgspec.Struct, frozen=True, array_like=True):
+    lines: list[str]
+
+
+class LedgerEngine:
+    service: ClassVar[Service] = Service.CKPT
+    request_type: ClassVar[Any] = Append | AppendLater | ClientGone
+    query_type: ClassVar[Any] = Count
+    snapshot_type: ClassVar[type[msgspec.Struct]] = LedgerSnapshot
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def apply(self, message: Any, origin: Origin) -> list[Effect]:
+        match message:
+            case Append(line, safe):
+                self.lines.append(line)
+                return [Event(origin.client, Noted(line)), Reply(origin, Done(), safe)]
+            case AppendLater(line, delay):
+                return [Alarm(line, delay, Append(line)), Reply(origin, Done())]
+            case ClientGone():
+                self.lines.append(f"gone {origin.client.node}/{origin.client.number}")
+                return []
+            case _:
+                raise AssertionError(message)
+
+    def query(self, message: Any, client: Client) -> Message:
+        return Counted(len(self.lines))
+
+    def membership(self, change: Membership) -> list[Effect]:
+        return []
+
+    def snapshot(self) -> LedgerSnapshot:
+        return LedgerSnapshot(list(self.lines))
+
+    def restore(self, snapshots: Sequence[LedgerSnapshot]) -> None:
+        self.lines = list(snapshots[0].lines)

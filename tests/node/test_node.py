@@ -1,0 +1,247 @@
+"""Nodes over a perfect order: state transfer, clients, safe replies, replicated timers."""
+
+from collections.abc import Callable
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aisexec.node import ClientLost, FromClients, Phase
+from aisexec.outbox import CloseClient, ToClient
+from aisexec.quorum import QuorumOptions
+from aisexec.simulation.ideal import IdealCluster
+from corosync_amf.engine import Done, Failed, Request, Service
+from corosync_amf.wire import PROTOCOL, Ask, Events, Hello, Refused, Replies, Requests, Welcome, decode, encode
+
+from .ledger import Append, AppendLater, Count, Counted, LedgerEngine, Noted
+
+MAJORITY = QuorumOptions(enabled=True, votes={1: 1, 2: 1, 3: 1})
+
+
+def cluster_of(*node_ids: int, quorum: QuorumOptions | None = None) -> IdealCluster:
+    cluster = IdealCluster(lambda _: [LedgerEngine()], quorum)
+    for node_id in node_ids:
+        cluster.start(node_id)
+    cluster.arrange(node_ids)
+    cluster.deliver()
+    return cluster
+
+
+def connect(cluster: IdealCluster, node_id: int, client: int = 1) -> None:
+    cluster.tell(node_id, FromClients([(client, Hello(PROTOCOL, 100))]))
+
+
+def ask_to(cluster: IdealCluster, node_id: int, *requests: Request, client: int = 1, first: int = 1) -> None:
+    frame = Requests(Service.CKPT, first, len(requests), encode(list(requests)))
+    cluster.tell(node_id, FromClients([(client, frame)]))
+
+
+def lines(cluster: IdealCluster, node_id: int) -> list[str]:
+    engine = cluster.nodes[node_id].engines[Service.CKPT]
+    assert isinstance(engine, LedgerEngine)
+    return engine.lines
+
+
+def frames(cluster: IdealCluster, node_id: int, client: int = 1) -> list[object]:
+    sent = [e for e in cluster.effects[node_id] if isinstance(e, ToClient) and e.client == client]
+    return [decode(frame, Welcome | Refused | Replies | Events) for effect in sent for frame in effect.frames]
+
+
+def replies(cluster: IdealCluster, node_id: int, client: int = 1) -> dict[int, object]:
+    kind = Done | Failed | Counted
+    return {
+        request: decode(message, kind)
+        for frame in frames(cluster, node_id, client)
+        if isinstance(frame, Replies)
+        for request, message in frame.items
+    }
+
+
+def test_a_request_is_applied_on_every_node_and_answered_on_one() -> None:
+    cluster = cluster_of(1, 2, 3)
+    connect(cluster, 2)
+    ask_to(cluster, 2, Append("a"), Append("b"))
+    cluster.deliver()
+    assert [lines(cluster, n) for n in (1, 2, 3)] == [["a", "b"]] * 3
+    assert replies(cluster, 2) == {1: Done(), 2: Done()}
+    assert not frames(cluster, 1)
+    assert not frames(cluster, 3)
+
+
+def test_events_and_replies_of_one_step_keep_their_order() -> None:
+    cluster = cluster_of(1)
+    connect(cluster, 1)
+    ask_to(cluster, 1, Append("a"))
+    cluster.deliver()
+    welcome, events, answer = frames(cluster, 1)
+    assert isinstance(welcome, Welcome)
+    assert isinstance(events, Events)
+    assert decode(events.items[0][1], Noted) == Noted("a")
+    assert isinstance(answer, Replies)
+
+
+def test_a_joining_node_gets_the_state_and_what_was_ordered_since() -> None:
+    cluster = cluster_of(1, 2)
+    connect(cluster, 1)
+    ask_to(cluster, 1, *[Append("x" * 1000) for _ in range(1000)])
+    cluster.deliver()
+    cluster.start(3)
+    cluster.arrange((1, 2, 3))
+    cluster.deliver(5)  # the hellos and a part of the snapshot
+    assert cluster.nodes[3].phase is Phase.CATCHING_UP
+    assert cluster.nodes[1].phase is Phase.RUNNING
+    ask_to(cluster, 1, Append("while it joins"), first=2000)
+    cluster.deliver()
+    assert lines(cluster, 3) == lines(cluster, 1)
+    assert lines(cluster, 3)[-1] == "while it joins"
+
+
+def test_the_quorate_partition_stands_when_partitions_merge() -> None:
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    connect(cluster, 1)
+    connect(cluster, 3)
+    cluster.arrange((1,), (2, 3))
+    cluster.deliver()
+    ask_to(cluster, 1, Append("minority"))
+    ask_to(cluster, 3, Append("majority"))
+    cluster.deliver()
+    refused = replies(cluster, 1)[1]
+    assert isinstance(refused, Failed)
+    assert refused.reason == "partition has no quorum"
+    cluster.arrange((1, 2, 3))
+    cluster.deliver()
+    assert [lines(cluster, n) for n in (1, 2, 3)] == [["majority"]] * 3
+    assert any(isinstance(effect, CloseClient) for effect in cluster.effects[1])
+    membership = cluster.nodes[2].membership
+    assert membership is not None
+    assert membership.joined == {1}
+
+
+def test_a_node_that_died_and_came_back_at_once_is_left_and_joined() -> None:
+    cluster = cluster_of(1, 2, 3)
+    cluster.crash(2)
+    cluster.start(2)
+    cluster.arrange((1, 2, 3))
+    cluster.deliver()
+    membership = cluster.nodes[1].membership
+    assert membership is not None
+    assert membership.left == {2}
+    assert membership.joined == {2}
+
+
+def test_a_client_that_dies_is_told_to_every_replica() -> None:
+    cluster = cluster_of(1, 2)
+    connect(cluster, 1, client=7)
+    cluster.tell(1, ClientLost(7))
+    cluster.deliver()
+    assert lines(cluster, 2) == ["gone 1/7"]
+
+
+def test_the_next_coordinator_rings_a_timer_whose_first_one_died() -> None:
+    cluster = cluster_of(1, 2, 3)
+    connect(cluster, 2)
+    ask_to(cluster, 2, AppendLater("later", 5.0))
+    cluster.deliver()
+    cluster.advance(4.0)
+    cluster.crash(1)
+    cluster.arrange((2, 3))
+    cluster.advance(0.5)
+    assert lines(cluster, 3) == []
+    cluster.advance(1.0)
+    assert [lines(cluster, n) for n in (2, 3)] == [["later"]] * 2
+
+
+def test_a_node_that_joins_knows_the_timers() -> None:
+    cluster = cluster_of(2)
+    connect(cluster, 2)
+    ask_to(cluster, 2, AppendLater("later", 5.0))
+    cluster.deliver()
+    cluster.start(1)
+    cluster.arrange((1, 2))
+    cluster.advance(6.0)
+    assert [lines(cluster, n) for n in (1, 2)] == [["later"]] * 2
+
+
+def test_a_safe_reply_of_a_lost_ring_comes_after_the_next_membership() -> None:
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    connect(cluster, 2)
+    node = cluster.nodes[2]
+    ask_to(cluster, 2, Append("x", safe=True))
+    cluster.deliver()
+    assert replies(cluster, 2) == {1: Done()}
+    assert node.quorate
+
+
+def test_requests_of_a_node_that_waits_for_the_others_are_kept_and_then_ordered() -> None:
+    cluster = cluster_of(1, 2)
+    connect(cluster, 1)
+    cluster.start(3)
+    cluster.arrange((1, 2, 3))
+    ask_to(cluster, 1, Append("kept"))
+    assert cluster.nodes[1].held_bytes > 0
+    cluster.deliver()
+    assert [lines(cluster, n) for n in (1, 2, 3)] == [["kept"]] * 3
+
+
+def test_garbage_in_a_bundle_closes_its_client_and_harms_nobody() -> None:
+    cluster = cluster_of(1, 2)
+    connect(cluster, 1)
+    cluster.tell(1, FromClients([(1, Requests(Service.CKPT, 1, 1, b"\xc1garbage"))]))
+    cluster.tell(1, FromClients([(1, Requests(99, 1, 1, b""))]))
+    cluster.tell(1, FromClients([(1, Ask(Service.CKPT, 1, b"\xc1"))]))
+    cluster.deliver()
+    assert sum(isinstance(effect, CloseClient) for effect in cluster.effects[1]) == 3
+    connect(cluster, 2)
+    ask_to(cluster, 2, Append("fine"))
+    cluster.deliver()
+    assert lines(cluster, 1) == ["fine"]
+
+
+def test_a_query_is_answered_from_the_local_replica() -> None:
+    cluster = cluster_of(1, 2)
+    connect(cluster, 1)
+    ask_to(cluster, 1, Append("a"))
+    cluster.deliver()
+    cluster.tell(1, FromClients([(1, Ask(Service.CKPT, 9, encode(Count())))]))
+    assert replies(cluster, 1)[9] == Counted(1)
+
+
+Step = Callable[[IdealCluster, int], None]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_replicas_of_one_partition_agree_and_acknowledged_lines_survive(data: st.DataObject) -> None:
+    """Random partitions, merges, crashes and restarts, also in the middle of a state transfer."""
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    acknowledged: list[str] = []
+    for number in range(data.draw(st.integers(1, 12))):
+        action = data.draw(st.sampled_from(["append", "append", "split", "merge", "restart"]))
+        if action == "append":
+            node_id = data.draw(st.sampled_from([1, 2, 3]))
+            connect(cluster, node_id)
+            ask_to(cluster, node_id, Append(f"{number} {'x' * 30_000}", safe=True), first=number)
+        elif action == "split":
+            alone = data.draw(st.sampled_from([1, 2, 3]))
+            cluster.arrange((alone,), tuple(n for n in (1, 2, 3) if n != alone))
+        elif action == "merge":
+            cluster.arrange((1, 2, 3))
+        else:
+            node_id = data.draw(st.sampled_from([1, 2, 3]))
+            cluster.crash(node_id)
+            cluster.arrange(tuple(n for n in (1, 2, 3) if n != node_id))
+            cluster.deliver()  # at most one node is without the state at any time
+            cluster.start(node_id)
+            cluster.arrange((1, 2, 3))
+        cluster.deliver(data.draw(st.sampled_from([0, 1, 3, 5, None])))
+        if action == "restart":
+            cluster.deliver()
+    cluster.arrange((1, 2, 3))
+    cluster.deliver()
+    for node_id in (1, 2, 3):
+        answers = replies(cluster, node_id)
+        acknowledged += [str(n) for n, answer in answers.items() if isinstance(answer, Done)]
+    states = [msgspec.msgpack.encode(cluster.nodes[n].engines[Service.CKPT].snapshot()) for n in (1, 2, 3)]
+    assert states[0] == states[1] == states[2]
+    kept = {line.split()[0] for line in lines(cluster, 1)}
+    assert set(acknowledged) <= kept
