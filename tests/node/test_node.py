@@ -117,6 +117,17 @@ def test_the_quorate_partition_stands_when_partitions_merge() -> None:
     assert membership.joined == {1}
 
 
+def test_what_a_partition_that_gives_way_had_queued_is_never_applied() -> None:
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    connect(cluster, 1)
+    cluster.arrange((1,), (2, 3))
+    cluster.deliver()
+    ask_to(cluster, 1, Append("too late"))
+    cluster.arrange((1, 2, 3))
+    cluster.deliver()
+    assert [lines(cluster, n) for n in (1, 2, 3)] == [[]] * 3
+
+
 def test_a_node_that_died_and_came_back_at_once_is_left_and_joined() -> None:
     cluster = cluster_of(1, 2, 3)
     cluster.crash(2)

@@ -45,7 +45,7 @@ class IdealCluster:
         self._parts.pop(node_id, None)
 
     def arrange(self, *parts: tuple[NodeId, ...]) -> None:
-        """Form one ring per part. What is still queued from the former rings is sent on in the new ring of its sender."""
+        """Form one ring per part; what is still queued is sent on in the new ring of its sender."""
         former = dict(self._parts)
         unsent: dict[NodeId, list[bytes]] = {node: [] for node in self.nodes}
         for queue in self._queues.values():
