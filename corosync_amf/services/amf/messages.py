@@ -782,7 +782,7 @@ class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
     text: str
 
 
-class Status(Message, frozen=True, array_like=False, kw_only=True):
+class Status(Message, frozen=True, kw_only=True):
     """Everything that is known of the cluster's availability, in one piece; all lists in configuration order."""
 
     version: int = 1
