@@ -15,7 +15,7 @@ from corosync_amf.config.tree import DEPTH_MAX, Block, Items, Pair, Text, Value
 NODES_MAX: Final = 100_000
 _NULL: Final = ("", "~", "null", "Null", "NULL")
 _STR: Final = "tag:yaml.org,2002:str"
-_NOT_TEXT: Final = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
+_PLAIN: Final = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp"))
 _UNUSABLE: Final = {0, *range(0xD800, 0xE000)}
 
 
@@ -178,6 +178,6 @@ def _node(value: Value, resolver: yaml.SafeDumper) -> yaml.Node:
     if value is None:
         return yaml.ScalarNode("tag:yaml.org,2002:null", "null")
     tag = resolver.resolve(yaml.ScalarNode, value.value, (True, False))  # type: ignore[no-untyped-call]
-    if tag in _NOT_TEXT:
+    if tag not in _PLAIN:
         return yaml.ScalarNode(_STR, value.value)
     return yaml.ScalarNode(tag, value.value, style=None if value.value.isprintable() else '"')
