@@ -42,7 +42,7 @@ from corosync_amf.wire import PROTOCOL, Ask, BadMessage, Hello, Requests, Welcom
 from . import payloads, sync
 from .alarms import Alarms, Armed
 from .groups import Configuration, ConfigurationKind, Delivered, Happening, Safe
-from .outbox import CloseClient, Command, Local, Logged, NodeEffect, Outbox
+from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Outbox
 from .quorum import QuorumOptions, is_quorate, votes_of
 
 NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
@@ -57,12 +57,19 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
-    """`era`: the least that a cluster starting from nothing here may use; `wall_offset` turns `now` into wall time."""
+    """What one node is told at its start.
+
+    `era`: the least that a cluster starting from nothing here may use. `wall_offset` turns `now` into wall time.
+    `fence`: lost nodes are fenced (effect `Fence`) before the others act in their place; `fence_required`: and not
+    before that has succeeded.
+    """
 
     facts: NodeFacts
     quorum: QuorumOptions = field(default_factory=QuorumOptions)
     era: int = 1
     wall_offset: float = 0.0
+    fence: bool = False
+    fence_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,15 @@ class Report:
     requests: list[Request]
 
 
-NodeEvent = Happened | FromClients | ClientLost | Report
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """What came of `Fence`: whether all of its nodes are surely off."""
+
+    ring_seq: int
+    ok: bool
+
+
+NodeEvent = Happened | FromClients | ClientLost | Report | Fenced
 
 
 class Node:
@@ -145,6 +160,8 @@ class Node:
                     self._send(encode(payloads.Gone(client, self._wall(now))))
             case Report(service, requests):
                 self._send(payloads.bundle_of(service, requests, self._wall(now)))
+            case Fenced(ring_seq, ok):
+                self._fenced(ring_seq, ok, now)
             case _:
                 assert_never(event)
         return self._out.empty()
@@ -338,10 +355,37 @@ class Node:
         self._unsafe = deque((-1, client, request, message) for _, client, request, message in self._unsafe)
         self._hellos, self._kept, self._incoming, self._change = {}, [], [], None
         self._outgoing.clear()
-        lost = set(self.membership.members if self.membership else ()) - set(configuration.members)
+        # Nodes that are not in `heard` said goodbye, or came back as new incarnations: they are known to be gone.
+        known = set(self.membership.members if self.membership else ())
+        lost = sorted((known - set(configuration.members)) & heard.keys())
         guard = self.options.quorum.guard
-        self._hello_at = max([now, *(heard[node] + guard for node in lost if node in heard)])
-        if self._hello_at <= now:
+        self._hello_at = max([now, *(heard[node] + guard for node in lost)])
+        if lost and self.options.fence and self.local == configuration.members[0] and self._will_be_quorate():
+            self._fence(lost)
+        elif self._hello_at <= now:
+            self._say_hello(now)
+
+    def _will_be_quorate(self) -> bool:
+        assert self._ring is not None
+        return is_quorate(self.options.quorum, self._ring.members, all_seen=self._all_seen)
+
+    def _fence(self, lost: list[NodeId]) -> None:
+        """No membership takes effect before the coordinator's hello: so the fence comes before any promotion."""
+        assert self._ring is not None
+        assert self.membership is not None
+        self._hello_at = math.inf
+        nodes = tuple(self.membership.nodes[node] for node in lost)
+        self._out.effects.append(Fence(self._ring.ring_id.seq, nodes))
+
+    def _fenced(self, ring_seq: int, ok: bool, now: float) -> None:
+        if self._ring is None or ring_seq != self._ring.ring_id.seq or self.phase is not Phase.WAITING:
+            return
+        if not ok and self.options.fence_required:
+            text = "NODE: fencing failed and is required: nothing is promoted until it succeeds"
+            self._out.effects.append(Logged(ERROR, text))
+            assert self.membership is not None
+            self._fence(sorted(set(self.membership.members) - set(self._ring.members)))
+        else:
             self._say_hello(now)
 
     def _say_hello(self, now: float) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import groupby
 
-from corosync_amf.engine import Message
+from corosync_amf.engine import Message, NodeFacts
 from corosync_amf.wire import events_frame, replies_frame
 
 
@@ -56,7 +56,15 @@ class Logged:
     text: str
 
 
-NodeEffect = Payloads | ToClient | CloseClient | Command | Local | Logged
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Make sure that these nodes are off; answer with `Fenced`, naming the ring."""
+
+    ring_seq: int
+    nodes: tuple[NodeFacts, ...]
+
+
+NodeEffect = Payloads | ToClient | CloseClient | Command | Local | Logged | Fence
 
 
 class Outbox:

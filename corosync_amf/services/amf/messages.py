@@ -37,7 +37,7 @@ from corosync_amf.ais import (
     Recovery,
     RedundancyModel,
 )
-from corosync_amf.engine import ClientGone, Message, Query, Request
+from corosync_amf.engine import ClientGone, Message, NodeLocal, Query, Request
 
 HEALTHCHECK_INVOCATION: Final = 1 << 62
 """Invocations of healthchecks have this bit set: their answer goes to the node (`HealthcheckResponse`)."""
@@ -314,10 +314,6 @@ class CorrelationIdsGet(Query, frozen=True):
     """The reply is a `CorrelationIds`."""
 
     invocation: int
-
-
-class NodeLocal(Query, frozen=True):
-    """Answered by the executive's own monitoring, never by the engine: healthchecks do not travel."""
 
 
 class HealthcheckStart(NodeLocal, frozen=True):
