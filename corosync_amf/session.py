@@ -18,7 +18,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
@@ -51,6 +51,7 @@ LOCAL_ANSWER_SECONDS = 5.0
 FRAME_OVERHEAD_BYTES = 64
 
 T = TypeVar("T")
+U = TypeVar("U")
 _OR_FAILED: dict[Any, Any] = {}
 
 
@@ -231,6 +232,12 @@ class Session:
         answer: T = await self._persist(lambda: self._ask(service, encoded, reply), timeout, retry)
         return answer
 
+    @overload
+    def submit(
+        self, service: Service, message: Request, reply: type[T], *, invocation: int = 0, outcome: None = None
+    ) -> Pending[T]: ...
+
+    @overload
     def submit(
         self,
         service: Service,
@@ -238,8 +245,18 @@ class Session:
         reply: type[T],
         *,
         invocation: int = 0,
-        outcome: Callable[[T | AisError], object] | None = None,
-    ) -> Pending[T]:
+        outcome: Callable[[T | AisError], U],
+    ) -> Pending[U]: ...
+
+    def submit(
+        self,
+        service: Service,
+        message: Request,
+        reply: type[T],
+        *,
+        invocation: int = 0,
+        outcome: Callable[[T | AisError], Any] | None = None,
+    ) -> Pending[Any]:
         """Hand `message` over at once and return what can be awaited for its reply.
 
         `outcome` is called when the reply (or the error) is known; what it returns becomes the result. It must not
@@ -252,16 +269,16 @@ class Session:
         if not self._credit:
             raise TryAgain(f"{REQUESTS_IN_FLIGHT_MAX} requests of this session are under way")
 
-        def finish(answer: msgspec.Raw | None) -> T:
+        def finish(answer: msgspec.Raw | None) -> Any:
+            if outcome is None:
+                return self._read(answer, reply)
             try:
                 value = self._read(answer, reply)
             except AisError as error:
-                if outcome is None:
-                    raise
-                return outcome(error)  # type: ignore[return-value]
-            return value if outcome is None else outcome(value)  # type: ignore[return-value]
+                return outcome(error)
+            return outcome(value)
 
-        pending = Pending(self, invocation, finish)
+        pending: Pending[Any] = Pending(self, invocation, finish)
         self._credit -= 1
         self._put(service, encoded, pending._call)
         return pending
@@ -560,18 +577,24 @@ class Session:
 
         Raises: BadHandle: the service is not attached any more; Library: the executive is gone.
         """
+        await self.wait_events(service)
+        return self.take_events(service)
+
+    async def wait_events(self, service: Service) -> None:
+        """Return when an event of `service` waits; `take_events` returns it.
+
+        Raises: as `next_events`.
+        """
         self._check_thread()
         stream = self._stream(service)
-        await anyio.lowlevel.checkpoint()
         while not stream.events:
-            stream = self._stream(service)
             waiter = _Waiter()
             stream.waiters.append(waiter)
             try:
                 await self._until(waiter)
             finally:
                 stream.waiters.remove(waiter)
-        return self.take_events(service)
+            stream = self._stream(service)
 
     def take_events(self, service: Service, limit: int | None = None) -> list[Message]:
         """The events of `service` that wait, at most `limit`, the oldest first; none: an empty list.

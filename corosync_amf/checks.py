@@ -1,0 +1,84 @@
+"""Checks of arguments that all services share. Each returns the checked value in its proper type.
+
+A wrong type is InvalidParam, never TypeError; unknown bits are BadFlags; over a limit is TooBig.
+"""
+
+from enum import IntEnum, IntFlag
+from typing import TypeVar
+
+from corosync_amf.ais import NAME_BYTES_MAX
+from corosync_amf.errors import BadFlags, InvalidParam, TooBig
+from corosync_amf.session import check_timeout
+
+__all__ = ["check_bytes", "check_enum", "check_flags", "check_int", "check_name", "check_timeout"]
+
+E = TypeVar("E", bound=IntEnum)
+F = TypeVar("F", bound=IntFlag)
+
+
+def check_name(name: object, what: str = "name") -> str:
+    """A name: text of 1 to 2048 bytes in UTF-8, without NUL.
+
+    Raises: InvalidParam: no text, empty, or with NUL; TooBig: longer.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise InvalidParam(f"{what} must be text, not empty and without NUL")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidParam(f"{what} cannot be written in UTF-8") from None
+    if size > NAME_BYTES_MAX:
+        raise TooBig(f"{what} has {size} bytes; {NAME_BYTES_MAX} is the limit")
+    return name
+
+
+def check_flags(value: object, kind: type[F], what: str = "flags") -> F:
+    """Flags of `kind`; a plain int is taken too.
+
+    Raises: InvalidParam: no int; BadFlags: unknown bits.
+    """
+    number = check_int(value, what, minimum=None)
+    known = 0
+    for member in kind:
+        known |= member
+    if number & ~known:
+        raise BadFlags(f"{what} has unknown bits: {number & ~known:#x}")
+    return kind(number)
+
+
+def check_enum(value: object, kind: type[E], what: str = "value") -> E:
+    """An enumerator of `kind`; a plain int is taken too.
+
+    Raises: InvalidParam: no int, or no enumerator has this value.
+    """
+    try:
+        return kind(check_int(value, what, minimum=None))
+    except ValueError:
+        raise InvalidParam(f"{what} must be a {kind.__qualname__}, not {value!r}") from None
+
+
+def check_bytes(value: object, limit: int | None = None, what: str = "data") -> bytes:
+    """The bytes of any buffer, `limit` bytes at most.
+
+    Raises: InvalidParam: no buffer; TooBig: longer than `limit`.
+    """
+    if not isinstance(value, bytes):
+        try:
+            value = bytes(memoryview(value))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise InvalidParam(f"{what} must be bytes, not {type(value).__qualname__}") from None
+    if limit is not None and len(value) > limit:
+        raise TooBig(f"{what} has {len(value)} bytes; {limit} is the limit")
+    return value
+
+
+def check_int(value: object, what: str = "value", *, minimum: int | None = 0, maximum: int | None = None) -> int:
+    """An int from `minimum` to `maximum`.
+
+    Raises: InvalidParam: no int (a bool is none), or out of range.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidParam(f"{what} must be an int, not {value!r}")
+    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+        raise InvalidParam(f"{what} must be {minimum} to {maximum}, not {value}")
+    return value

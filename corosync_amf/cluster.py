@@ -1,0 +1,81 @@
+"""Several services over one connection.
+
+async with connect() as cluster:
+    async with cluster.ckpt() as checkpoints, cluster.clm() as membership:
+        ...
+"""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from corosync_amf.ais import NodeId
+from corosync_amf.service import Opening, ServiceClient
+from corosync_amf.session import OPEN_SECONDS, Session
+
+if TYPE_CHECKING:
+    from corosync_amf.services.amf import AmfService
+    from corosync_amf.services.ckpt import CkptService
+    from corosync_amf.services.clm import ClmService
+
+S = TypeVar("S", bound=ServiceClient)
+
+
+class Cluster:
+    """A connection to the executive of this node. Enter a service of it: `async with cluster.ckpt() as service`.
+
+    The first object of a service shares the connection; a second one of the same service opens its own.
+    """
+
+    def __init__(self, session: Session, address: str | None) -> None:
+        """For `connect`."""
+        self.session = session
+        self._address = address
+
+    @property
+    def node_id(self) -> NodeId:
+        """The node whose executive this is."""
+        return self.session.node_id
+
+    @property
+    def node_name(self) -> str:
+        """The name of that node."""
+        return self.session.node_name
+
+    def amf(self, **arguments: Any) -> "Opening[AmfService]":
+        """`amf.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.amf import AmfService
+
+        return self.service(AmfService, **arguments)
+
+    def ckpt(self, **arguments: Any) -> "Opening[CkptService]":
+        """`ckpt.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.ckpt import CkptService
+
+        return self.service(CkptService, **arguments)
+
+    def clm(self, **arguments: Any) -> "Opening[ClmService]":
+        """`clm.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.clm import ClmService
+
+        return self.service(ClmService, **arguments)
+
+    def service(self, kind: type[S], **arguments: Any) -> Opening[S]:
+        """Initialise a service object of any class on this connection; arguments as its module's `initialize`."""
+        return kind.opening(session=self.session, **{"address": self._address, **arguments})
+
+    async def close(self) -> None:
+        """End the connection and with it every service object on it; a second call does nothing."""
+        await self.session.close()
+
+
+def connect(address: str | None = None, *, timeout: float | None = OPEN_SECONDS) -> Opening[Cluster]:
+    """Connect to the executive of this node: `async with connect() as cluster`, or `await connect()` and later `close`.
+
+    `address` is the executive's socket, the default that of the environment; `timeout` in seconds.
+
+    Raises: Library (SA_AIS_ERR_LIBRARY): no executive there; TimedOut (SA_AIS_ERR_TIMEOUT): it does not answer.
+    """
+
+    async def open() -> Cluster:
+        return Cluster(await Session.open(address, timeout=timeout), address)
+
+    return Opening(open, Cluster.close)

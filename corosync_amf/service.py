@@ -1,0 +1,356 @@
+"""What the service objects of all AIS services have in common.
+
+    class CkptService(ServiceClient):
+        service = Service.CKPT
+        versions = SUPPORTED["CKPT"]
+        callback = Callback                    # the module's IntFlag, one member per C callback
+        event_type = SectionsChanged | ...     # the union of events that the executive sends
+
+        async def start(self) -> None: ...     # what `initialize` asks of the executive
+        async def stop(self) -> None: ...      # what `finalize` gives back
+        def translate(self, message): ...      # wire event -> public event, or None to keep it from the application
+
+    def initialize(*, version="B.02.02", events=Callback.ALL, retry=True, address=None) -> Opening[CkptService]:
+        return CkptService.opening(version=version, events=events, retry=retry, address=address)
+
+An application enters or awaits `initialize`, calls methods, iterates over the object for events, and ends it with
+`finalize` or by leaving `async with`.
+"""
+
+import inspect
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from enum import IntFlag
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from corosync_amf.ais import DispatchFlags
+from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
+from corosync_amf.engine import Message, Query, Request, Service
+from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient
+from corosync_amf.session import Pending, Session
+from corosync_amf.versions import SUPPORTED, check_version, negotiate
+
+__all__ = [
+    "SUPPORTED",
+    "Opening",
+    "Pending",
+    "ServiceClient",
+    "check_bytes",
+    "check_enum",
+    "check_flags",
+    "check_int",
+    "check_name",
+    "check_timeout",
+]
+
+T = TypeVar("T")
+U = TypeVar("U")
+Handler = Callable[[Any], Any]
+
+FINALIZE_SECONDS = 10.0
+INVOCATION_FIRST = 1 << 32
+"""Where the invocation numbers begin that the library gives; applications' own are usually small."""
+
+
+class Opening(Generic[T]):
+    """What opens something: `await` it for the open object, or enter it to have it closed on leaving.
+
+    Each await or entry opens anew. Leaving is silent when the object is closed already.
+    """
+
+    __slots__ = ("_close", "_entered", "_open")
+
+    def __init__(self, open: Callable[[], Awaitable[T]], close: Callable[[T], Awaitable[object]]) -> None:
+        self._open = open
+        self._close = close
+        self._entered: list[T] = []
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> T:
+        entered = await self._open()
+        self._entered.append(entered)
+        return entered
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + FINALIZE_SECONDS):
+            try:
+                await self._close(self._entered.pop())
+            except BadHandle:
+                pass
+
+
+class Events:
+    """The events of a service, one at a time; ends when the service is finalized."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: "ServiceClient") -> None:
+        self._client = client
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        client = self._client
+        try:
+            while True:
+                client.check_open()
+                await client.session.wait_events(client.service)
+                for event in client.take(1):
+                    return event
+        except BadHandle:
+            if client.is_open:
+                raise
+            raise StopAsyncIteration from None
+
+
+class ServiceClient:
+    """One session with a service: iterate over it for its events; call `finalize` when done."""
+
+    service: ClassVar[Service]
+    versions: ClassVar[tuple[str, ...]]
+    callback: ClassVar[type[IntFlag]]
+    event_type: ClassVar[Any]
+
+    def __init__(
+        self, session: Session, *, version: str = "", callbacks: int = 0, retry: bool = True, owner: bool = True
+    ) -> None:
+        """For `opening`. `owner`: the session ends with this object."""
+        self.session = session
+        self.version = version
+        self.callbacks = callbacks
+        self.retry = retry
+        self.is_open = True
+        self._owner = owner
+        self._invocations = itertools.count(INVOCATION_FIRST)
+
+    @classmethod
+    def opening(
+        cls,
+        *,
+        version: str | None = None,
+        events: int | None = None,
+        retry: bool = True,
+        address: str | None = None,
+        session: Session | None = None,
+    ) -> Opening[Self]:
+        """What a module's `initialize` returns. `session`: share this one; without it, or when it carries a service
+        object of this kind already, the object opens its own to `address`.
+
+        Raises (when entered or awaited): InvalidParam; Version; Library: no executive; TimedOut; and what `start` does.
+        """
+
+        async def open() -> Self:
+            agreed = negotiate(cls.versions[-1] if version is None else version, cls.versions) if cls.versions else ""
+            callbacks = check_callbacks(events, cls.callback)
+            is_shared = session is not None and not session.is_attached(cls.service)
+            used = session if session is not None and is_shared else await Session.open(address)
+            client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
+            used.attach(cls.service, cls.event_type)
+            try:
+                await client.start()
+            except BaseException:
+                client.is_open = False
+                used.detach(cls.service)
+                if not is_shared:
+                    await used.close()
+                raise
+            return client
+
+        return Opening(open, lambda client: client.finalize())
+
+    # ---- for the service to override
+
+    async def start(self) -> None:
+        """What `initialize` asks of the executive."""
+
+    async def stop(self) -> None:
+        """What `finalize` gives back. The connection may go on: other services may be on it."""
+
+    def translate(self, message: Any) -> object | None:
+        """The public event that the wire event `message` stands for; None: nothing the application should see."""
+        return message  # type: ignore[no-any-return]
+
+    # ---- life cycle and events, as every service has them
+
+    async def finalize(self) -> None:
+        """Close every object of this session and release what the process held.
+
+        Raises: BadHandle (SA_AIS_ERR_BAD_HANDLE): finalized already.
+        Source: sa<Svc>Finalize.
+        """
+        self.check_open()
+        try:
+            await self.stop()
+        except (Library, Transient):
+            pass  # the executive releases everything when the connection ends
+        finally:
+            self.is_open = False
+            self.session.detach(self.service)
+            if self._owner:
+                await self.session.close()
+
+    def events(self) -> AsyncIterator[Any]:
+        """The events of this session, in their order, until it is finalized: `async for event in service.events()`."""
+        return Events(self)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return Events(self)
+
+    async def dispatch(self, flags: DispatchFlags, handler: Handler) -> int:
+        """Call `handler(event)` (a function or a coroutine function) for waiting events; return for how many.
+
+        ONE: at most one event; ALL: all that wait now; both return 0 at once when none does. BLOCKING: every event,
+        until the service is finalized. An event whose handler raises is taken; those behind it still wait.
+
+        Raises: InvalidParam (SA_AIS_ERR_INVALID_PARAM): flags unknown or no handler; BadHandle
+        (SA_AIS_ERR_BAD_HANDLE): finalized.
+        Source: sa<Svc>Dispatch.
+        """
+        self.check_open()
+        flags = check_enum(flags, DispatchFlags, "flags")
+        if not callable(handler):
+            raise InvalidParam("handler must be callable")
+        count = 0
+        if flags is DispatchFlags.BLOCKING:
+            async for event in Events(self):
+                await _call(handler, event)
+                count += 1
+            return count
+        await anyio.lowlevel.checkpoint()
+        self.check_open()
+        self.session.poll()
+        for _ in range(max(1, self.session.waiting(self.service))):
+            for event in self.take(1):
+                await _call(handler, event)
+                count += 1
+            if not self.is_open or (count and flags is DispatchFlags.ONE):
+                break
+        return count
+
+    def selection_object_get(self) -> int:
+        """A descriptor that is readable while an event waits; then call `dispatch`. The session owns it: do not close.
+
+        It may be readable, too, while answers to requests have not been read; `dispatch` takes them and returns 0.
+
+        Raises: BadHandle (SA_AIS_ERR_BAD_HANDLE): finalized.
+        Source: sa<Svc>SelectionObjectGet.
+        """
+        self.check_open()
+        return self.session.fileno_for(self.service)
+
+    # ---- for the methods of the services
+
+    def check_open(self) -> None:
+        """Raises: BadHandle: finalized."""
+        if not self.is_open:
+            raise BadHandle(f"the {self.service.name} session is finalized")
+
+    def check_callback(self, kind: IntFlag) -> None:
+        """Raises: Init: the session was initialised without events of this kind."""
+        if not self.callbacks & kind:
+            raise Init(f"needs events={kind.name} at initialize")
+
+    def check_version(self, least: str) -> None:
+        """Raises: Version: what was agreed is older than `least` ("B.03")."""
+        check_version(self.version, least, self.versions)
+
+    def take(self, limit: int | None = None) -> list[Any]:
+        """Take waiting events (at most `limit`), translated."""
+        taken = self.session.take_events(self.service, limit)
+        public = [self.translate(event) if isinstance(event, Message) else event for event in taken]
+        return [event for event in public if event is not None]
+
+    def tell(self, event: object) -> None:
+        """Put a public event into this session's stream."""
+        if self.is_open:
+            self.session.tell(self.service, event)
+
+    async def request(
+        self,
+        message: Request,
+        reply: type[T],
+        *,
+        timeout: float | None = None,
+        late: Callable[[T], object] | None = None,
+    ) -> T:
+        """`Session.request` for this service."""
+        self.check_open()
+        return await self.session.request(self.service, message, reply, timeout=timeout, retry=self.retry, late=late)
+
+    async def ask(self, query: Query, reply: type[T], *, timeout: float | None = None) -> T:
+        """`Session.ask` for this service."""
+        self.check_open()
+        return await self.session.ask(self.service, query, reply, timeout=timeout, retry=self.retry)
+
+    def post(self, message: Request) -> None:
+        """`Session.post` for this service."""
+        self.check_open()
+        self.session.post(self.service, message)
+
+    def submit(
+        self,
+        message: Request,
+        reply: type[T],
+        result: Callable[[T], U],
+        event: Callable[[int, U | None, AisError | None], object],
+        *,
+        invocation: int | None = None,
+    ) -> Pending[U]:
+        """Hand a request over. `result(reply)` makes what awaiting gives; `event(invocation, result, error)` makes the
+        event of the outcome. Both are called once, when the reply is there; `result` may raise an AisError.
+
+        Raises: TryAgain: 256 requests are under way; InvalidParam: invocation is not an int.
+        """
+        self.check_open()
+        number = self.invocation(invocation)
+
+        def outcome(value: T | AisError) -> U:
+            try:
+                if isinstance(value, AisError):
+                    raise value
+                made = result(value)
+            except AisError as error:
+                self.tell(event(number, None, error))
+                raise
+            self.tell(event(number, made, None))
+            return made
+
+        return self.session.submit(self.service, message, reply, invocation=number, outcome=outcome)
+
+    def invocation(self, given: int | None) -> int:
+        """The invocation number that was given, or a new one.
+
+        Raises: InvalidParam: not an int.
+        """
+        if given is None:
+            return next(self._invocations)
+        if not isinstance(given, int) or isinstance(given, bool):
+            raise InvalidParam(f"invocation must be an int, not {given!r}")
+        return given
+
+
+def check_callbacks(events: object, kind: type[IntFlag]) -> int:
+    """The event kinds wanted; None: all.
+
+    Raises: InvalidParam: `events` is not of the module's type, or has unknown bits.
+    """
+    every = 0
+    for member in kind:
+        every |= member
+    if events is None:
+        return every
+    if not isinstance(events, kind) or events & ~every:
+        raise InvalidParam(f"events must be a {kind.__qualname__}, not {events!r}")
+    return int(events)
+
+
+async def _call(handler: Handler, event: object) -> None:
+    outcome = handler(event)
+    if inspect.isawaitable(outcome):
+        await outcome
