@@ -1,0 +1,55 @@
+"""`amf`: the command for people. One module per command, imported when it is used."""
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from corosync_amf._version import __version__
+
+COMMANDS: Final = {
+    "check": "check",
+    "dev": "dev",
+    "new": "new",
+    "status": "status",
+    **dict.fromkeys(("lock", "unlock", "lock-in", "unlock-in", "shutdown", "swap", "restart", "repaired"), "admin"),
+}
+"""Each command's module in this package. A module with one command calls it `command`, else `COMMANDS[name]`."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"corosync_amf.cli.{COMMANDS[cmd_name]}")
+        found = module.command if hasattr(module, "command") else module.commands[cmd_name]
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="amf")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Scaffold, check, run and watch applications that survive faults with their state."""
+    ctx.obj = debug
+
+
+def main() -> None:
+    """The entry point of `amf`: errors are one line on stderr and exit code 1, unless --debug asks for more."""
+    from corosync_amf.errors import AisError
+
+    try:
+        cli()
+    except (AisError, OSError) as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

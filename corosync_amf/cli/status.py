@@ -1,0 +1,108 @@
+"""`amf status [OBJECT]`: one snapshot of the cluster, as a table or JSON, once or again and again."""
+
+import json
+import sys
+from typing import Any, Final
+
+import anyio
+import click
+import msgspec
+
+from corosync_amf.ais import Assignment
+from corosync_amf.services.amf.messages import Status, UnitStatus
+
+from .objects import resolve, short
+
+DEGRADED: Final = 4
+NO_QUORUM: Final = 5
+REFRESH: Final = 0.5
+
+
+@click.command("status")
+@click.argument("object_", metavar="[OBJECT]", required=False)
+@click.option("-w", "--watch", is_flag=True, help="Show it again and again.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(object_: str | None, watch: bool, output: str) -> None:
+    """Show what runs where, and whether all is well (exit code 4: degraded, 5: no quorum)."""
+    sys.exit(anyio.run(_show, object_, watch, output))
+
+
+async def _show(name: str | None, watch: bool, output: str) -> int:
+    from corosync_amf.services import amf
+
+    async with amf.initialize() as service:
+        while True:
+            status = await service.status()
+            if name is not None:
+                status = await service.status(resolve(status, name))
+            text = as_json(status) if output == "json" else as_table(status)
+            if not watch:
+                click.echo(text)
+                return exit_code(status)
+            click.echo(f"\x1b[H\x1b[2J{text}" if sys.stdout.isatty() else text)
+            await anyio.sleep(REFRESH)
+
+
+def exit_code(status: Status) -> int:
+    """0: all is well; 4: a service instance lacks something; 5: no quorum."""
+    if not status.cluster.quorate:
+        return NO_QUORUM
+    well = all(instance.assignment is Assignment.FULLY_ASSIGNED for instance in status.instances)
+    return 0 if well else DEGRADED
+
+
+def as_json(status: Status) -> str:
+    """The status as JSON; enumerators by name, lists as they are. `version` names the schema."""
+    return json.dumps(_named(status), indent=2)
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return {name: _named(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, (tuple, list)):
+        return [_named(item) for item in value]
+    return value.name if hasattr(value, "name") and isinstance(value, int) else value
+
+
+def as_table(status: Status) -> str:
+    """Service instances first, then the units and where they are, then what is going on."""
+    cluster = status.cluster
+    members = sum(node.node_id is not None for node in status.nodes)
+    lines = [
+        f"cluster {'quorate' if cluster.quorate else 'NO QUORUM'}, {members} of {len(status.nodes)} nodes: "
+        + ", ".join(f"{node.name}{'' if node.node_id is not None else ' (down)'}" for node in status.nodes),
+        "",
+    ]
+    rows = [("SERVICE INSTANCE", "STATE", "ACTIVE", "STANDBY")]
+    for instance in status.instances:
+        where = ["+".join(_place(status, su) for su in sus) or "-" for sus in (instance.active, instance.standby)]
+        rows.append((short(instance.dn), _word(instance.assignment.name), where[0], where[1]))
+    lines += [*_aligned(rows), ""]
+    rows = [("UNIT", "NODE", "ADMIN", "PRESENCE", "READINESS", "RESTARTS")]  # type: ignore[list-item]
+    rows += [_unit_row(unit) for unit in status.units]  # type: ignore[misc]
+    lines += _aligned(rows)
+    doing = [f"  {short(component.dn)}: {component.doing}" for component in status.components if component.doing]
+    doing += [f"  {short(operation.dn)}: {operation.operation.name.lower()} {operation.waits_for}".rstrip()
+              for operation in status.operations]  # fmt: skip
+    if doing:
+        lines += ["", "now:", *doing]
+    return "\n".join(lines)
+
+
+def _place(status: Status, su: str) -> str:
+    node = next((unit.node for unit in status.units if unit.dn == su), "?")
+    return f"{short(su)} on {node}"
+
+
+def _unit_row(unit: UnitStatus) -> tuple[str, ...]:
+    states = (unit.effective_admin.name, unit.presence.name, unit.readiness.name)
+    return (short(unit.dn), unit.node, *map(_word, states), str(unit.restarts))
+
+
+def _word(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _aligned(rows: list[Any]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
