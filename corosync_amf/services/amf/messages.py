@@ -3,7 +3,8 @@
     requests    from component processes        Register ... ProtectionGroupTrackStop
                 from executives (client 0)      FaultDetected, CommandDone, TimeUp
                 from administrators             Admin, Watch
-    queries     answered by every replica       StatusGet, WhyGet, HaStateGet, ProtectionGroupGet, CorrelationIdsGet
+    queries     answered by every replica       StatusGet, WhyGet, HaStateGet, ProtectionGroupGet, CorrelationIdsGet,
+                                            ConfigurationGet
                 answered by the node itself     NodeLocal: healthchecks and process monitoring
     events      to component processes          CsiSet, CsiRemove, ComponentTerminate, ProtectionGroupTrack, ...
     commands    to an executive                 Instantiate ... Failfast, Monitor, Notify
@@ -38,6 +39,8 @@ from corosync_amf.ais import (
     RedundancyModel,
 )
 from corosync_amf.engine import ClientGone, Message, NodeLocal, Query, Request
+
+from .model import CheckpointPolicy, Component
 
 HEALTHCHECK_INVOCATION: Final = 1 << 62
 """Invocations of healthchecks have this bit set: their answer goes to the node (`HealthcheckResponse`)."""
@@ -316,6 +319,12 @@ class CorrelationIdsGet(Query, frozen=True):
     invocation: int
 
 
+class ConfigurationGet(Query, frozen=True):
+    """What a component's own process needs to know of its configuration; the reply is a `Configuration`."""
+
+    component: Dn
+
+
 class HealthcheckStart(NodeLocal, frozen=True):
     """saAmfHealthcheckStart."""
 
@@ -367,7 +376,7 @@ class PmStop(NodeLocal, frozen=True):
 
 
 AmfNodeLocal = HealthcheckStart | HealthcheckConfirm | HealthcheckResponse | HealthcheckStop | PmStart | PmStop
-AmfQuery = StatusGet | WhyGet | HaStateGet | ProtectionGroupGet | CorrelationIdsGet | AmfNodeLocal
+AmfQuery = StatusGet | WhyGet | HaStateGet | ProtectionGroupGet | CorrelationIdsGet | ConfigurationGet | AmfNodeLocal
 
 
 # Replies
@@ -381,6 +390,14 @@ class Why(Message, frozen=True):
 
 class HaStateIs(Message, frozen=True):
     ha_state: HaState
+
+
+class Configuration(Message, frozen=True):
+    """A component as configured, and the checkpoint policies of those CSIs that have one of their own."""
+
+    component: Component
+    redundancy_model: RedundancyModel
+    checkpoints: dict[Dn, CheckpointPolicy]
 
 
 class CorrelationIds(Message, frozen=True):
@@ -795,4 +812,4 @@ class Status(Message, frozen=True, kw_only=True):
     history: tuple[HistoryLine, ...] = ()
 
 
-AmfReply = Why | HaStateIs | CorrelationIds | ProtectionGroup | Status
+AmfReply = Why | HaStateIs | CorrelationIds | Configuration | ProtectionGroup | Status
