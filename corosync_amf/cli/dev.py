@@ -27,11 +27,11 @@ TAIL_POLL: Final = 0.1
 @click.option("--quiet", is_flag=True, help="Do not show the executives' logs.")
 def command(amf_conf: Path, nodes: int, token: int, directory: Path | None, quiet: bool) -> None:
     """Run AMF_CONF on a development cluster: executives on loopback, no root. Not for production."""
-    anyio.run(_develop, amf_conf, nodes, token, directory, quiet)
+    anyio.run(_develop, amf_conf.absolute(), nodes, token, directory, quiet)
 
 
 async def _develop(amf_conf: Path, count: int, token: int, directory: Path | None, quiet: bool) -> None:
-    environ = {"PYTHONPATH": str(amf_conf.absolute().parent)}
+    environ = {"PYTHONPATH": str(amf_conf.parent)}
     async with development_cluster(amf_conf, count=count, token=token, directory=directory, environ=environ) as cluster:
         click.echo(f"development cluster of {count} executives in {cluster.directory} - not for production")
         async with anyio.create_task_group() as tasks:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from logging import ERROR, INFO, WARNING
-from typing import Any, assert_never
+from typing import assert_never
 
 from corosync_amf.ais import ErrorCode, NodeId
 from corosync_amf.engine import (
@@ -41,12 +41,12 @@ from corosync_amf.wire import PROTOCOL, Ask, BadMessage, Hello, Requests, Welcom
 
 from . import payloads, sync
 from .alarms import Alarms, Armed
+from .entry import Entry, Kept
 from .groups import Configuration, ConfigurationKind, Delivered, Happening, Safe
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Outbox
-from .quorum import QuorumOptions, is_quorate, votes_of
+from .quorum import QuorumOptions, is_quorate
 
 NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
-HELD_MAX = 65_536
 
 
 class Phase(Enum):
@@ -74,10 +74,15 @@ class NodeOptions:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """What the group hands up, and when each other node was last heard (monotonic seconds)."""
+    """What the group hands up.
+
+    `heard` tells when each other node was last heard (monotonic seconds), `departed` which incarnation of a node is
+    known to be gone for good.
+    """
 
     happenings: list[Happening]
-    heard: Mapping[NodeId, float]
+    heard: Mapping[NodeId, float] = field(default_factory=dict)
+    departed: Mapping[NodeId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,21 +131,13 @@ class Node:
         self._request_types = {number: list[engine.request_type] for number, engine in self.engines.items()}  # type: ignore[name-defined]
         self._alarms = Alarms()
         self._out = Outbox()
-        self._ring: Configuration | None = None
+        self._entry: Entry | None = None
         self._former: tuple[NodeId, ...] = ()
         self._state: sync.StateId | None = None
         self._installed: Configuration | None = None
         self._all_seen = False
         self._order = 0
-        self._hellos: dict[NodeId, sync.Hello] = {}
-        self._hello_at = math.inf
-        self._change: Membership | None = None
-        self._kept: list[tuple[NodeId, Any, bytes, int]] = []
         self._held: list[bytes] = []
-        self._incoming: list[sync.Chunk] = []
-        self._outgoing: deque[sync.Chunk] = deque()
-        self._delivered = 0
-        self._safe = 0
         self._unsafe: deque[tuple[int, int, int, Message]] = deque()
         self._position = 0
 
@@ -148,9 +145,9 @@ class Node:
 
     def handle(self, event: NodeEvent, now: float) -> list[NodeEffect]:
         match event:
-            case Happened(happenings, heard):
-                for happening in happenings:
-                    self._happened(happening, heard, now)
+            case Happened():
+                for happening in event.happenings:
+                    self._happened(happening, event, now)
             case FromClients(frames):
                 for client, frame in frames:
                     self._client_frame(client, frame, now)
@@ -167,15 +164,15 @@ class Node:
         return self._out.empty()
 
     def wake(self, now: float) -> list[NodeEffect]:
-        if now >= self._hello_at:
-            self._say_hello(now)
+        if self._entry is not None and now >= self._entry.hello_at:
+            self._say_hello(self._entry, now)
         if self._is_coordinator():
             for service, key, generation in self._alarms.due(now):
                 self._send(encode(payloads.Rung(service, key, generation, self._wall(now))))
         return self._out.empty()
 
     def next_deadline(self) -> float | None:
-        deadline = self._hello_at
+        deadline = math.inf if self._entry is None else self._entry.hello_at
         if self._is_coordinator():
             deadline = min(deadline, self._alarms.next_deadline())
         return None if deadline == math.inf else deadline
@@ -192,39 +189,41 @@ class Node:
 
     # ---- the group
 
-    def _happened(self, happening: Happening, heard: Mapping[NodeId, float], now: float) -> None:
+    def _happened(self, happening: Happening, event: Happened, now: float) -> None:
         match happening:
-            case Delivered(messages):
-                for sender, payload in messages:
-                    self._delivered += 1
-                    self._deliver(sender, payload, now)
-            case Safe(count):
-                self._safe = count
-                while self._unsafe and 0 <= self._unsafe[0][0] <= count:
-                    _, client, request, message = self._unsafe.popleft()
-                    self._out.reply(client, request, message)
             case Configuration(ConfigurationKind.TRANSITIONAL, _, members):
                 self._former = members
             case Configuration():
-                self._new_ring(happening, heard, now)
+                self._new_ring(happening, event, now)
+            case Delivered(messages):
+                assert self._entry is not None  # a configuration comes before its first message
+                for sender, payload in messages:
+                    self._entry.delivered += 1
+                    self._deliver(self._entry, sender, payload, now)
+            case Safe(count):
+                assert self._entry is not None
+                self._entry.safe = count
+                while self._unsafe and 0 <= self._unsafe[0][0] <= count:
+                    _, client, request, message = self._unsafe.popleft()
+                    self._out.reply(client, request, message)
             case _:
                 assert_never(happening)
 
-    def _deliver(self, sender: NodeId, payload: bytes, now: float) -> None:
+    def _deliver(self, entry: Entry, sender: NodeId, payload: bytes, now: float) -> None:
         try:
             value = payloads.read(payload)
         except BadMessage as error:
             self._out.effects.append(Logged(ERROR, f"NODE: node {sender} sent a payload that cannot be read: {error}"))
             return
         if isinstance(value, sync.Hello):
-            self._heard_hello(sender, value, now)
+            self._heard_hello(entry, sender, value, now)
         elif isinstance(value, sync.Chunk):
-            self._heard_chunk(value, now)
+            self._heard_chunk(entry, value, now)
         elif self.phase is Phase.RUNNING:
-            self._position = self._delivered
+            self._position = entry.delivered
             self._apply(sender, value, now)
         else:
-            self._kept.append((sender, value, payload, self._delivered))
+            entry.kept.append(Kept(sender, value, payload, entry.delivered))
 
     def _apply(self, sender: NodeId, value: payloads.Bundle | payloads.Gone | payloads.Rung, now: float) -> None:
         match value:
@@ -296,7 +295,7 @@ class Node:
         client = to.client
         if client.node != self.local or client.number not in self.clients:
             return
-        if safe and self._position > self._safe:
+        if safe and self._entry is not None and self._position > self._entry.safe:
             self._unsafe.append((self._position, client.number, to.request, message))
         else:
             self._out.reply(client.number, to.request, message)
@@ -342,106 +341,85 @@ class Node:
 
     # ---- state transfer
 
-    def _new_ring(self, configuration: Configuration, heard: Mapping[NodeId, float], now: float) -> None:
+    def _new_ring(self, configuration: Configuration, event: Happened, now: float) -> None:
+        former = self._entry
         if self.phase is Phase.RUNNING and self._installed is not None:
             ring_id, counts = self._installed.ring_id, self.options.quorum.enabled and self.quorate
             self._state = sync.StateId(counts, ring_id.seq, ring_id.representative, self._former, self._order)
-        if self.phase is Phase.WAITING:
+        elif self.phase is Phase.WAITING and former is not None:
             # Nobody has applied what came before the cut: who sent it sends it again, in the new ring.
-            self._held[:0] = [payload for sender, _, payload, _ in self._kept if sender == self.local]
+            self._held[:0] = [kept.payload for kept in former.kept if kept.sender == self.local]
         self.phase = Phase.WAITING
-        self._ring, self._former = configuration, configuration.members
-        self._delivered = self._safe = 0
+        self._entry = entry = Entry(configuration)
+        self._former = configuration.members
         self._unsafe = deque((-1, client, request, message) for _, client, request, message in self._unsafe)
-        self._hellos, self._kept, self._incoming, self._change = {}, [], [], None
-        self._outgoing.clear()
-        # Nodes that are not in `heard` said goodbye, or came back as new incarnations: they are known to be gone.
-        known = set(self.membership.members if self.membership else ())
-        lost = sorted((known - set(configuration.members)) & heard.keys())
+        lost = self._lost(configuration, event)
         guard = self.options.quorum.guard
-        self._hello_at = max([now, *(heard[node] + guard for node in lost)])
-        if lost and self.options.fence and self.local == configuration.members[0] and self._will_be_quorate():
-            self._fence(lost)
-        elif self._hello_at <= now:
-            self._say_hello(now)
+        entry.hello_at = max([now, *(event.heard[node] + guard for node in lost if node in event.heard)])
+        if lost and self.options.fence and self.local == configuration.members[0] and self._will_be_quorate(entry):
+            self._fence(entry, lost)
+        elif entry.hello_at <= now:
+            self._say_hello(entry, now)
 
-    def _will_be_quorate(self) -> bool:
-        assert self._ring is not None
-        return is_quorate(self.options.quorum, self._ring.members, all_seen=self._all_seen)
+    def _lost(self, configuration: Configuration, event: Happened) -> list[NodeId]:
+        """Former members that are not in the new ring and may still be at work."""
+        nodes = self.membership.nodes if self.membership else {}
+        return [
+            node
+            for node in sorted(nodes.keys() - set(configuration.members))
+            if event.departed.get(node, 0) < nodes[node].incarnation
+        ]
 
-    def _fence(self, lost: list[NodeId]) -> None:
+    def _will_be_quorate(self, entry: Entry) -> bool:
+        return is_quorate(self.options.quorum, entry.members, all_seen=self._all_seen)
+
+    def _fence(self, entry: Entry, lost: list[NodeId]) -> None:
         """No membership takes effect before the coordinator's hello: so the fence comes before any promotion."""
-        assert self._ring is not None
         assert self.membership is not None
-        self._hello_at = math.inf
+        entry.hello_at = math.inf
         nodes = tuple(self.membership.nodes[node] for node in lost)
-        self._out.effects.append(Fence(self._ring.ring_id.seq, nodes))
+        self._out.effects.append(Fence(entry.configuration.ring_id.seq, nodes))
 
     def _fenced(self, ring_seq: int, ok: bool, now: float) -> None:
-        if self._ring is None or ring_seq != self._ring.ring_id.seq or self.phase is not Phase.WAITING:
+        entry = self._entry
+        if entry is None or ring_seq != entry.configuration.ring_id.seq or self.phase is not Phase.WAITING:
             return
         if not ok and self.options.fence_required:
             text = "NODE: fencing failed and is required: nothing is promoted until it succeeds"
             self._out.effects.append(Logged(ERROR, text))
             assert self.membership is not None
-            self._fence(sorted(set(self.membership.members) - set(self._ring.members)))
+            self._fence(entry, sorted(set(self.membership.members) - set(entry.members)))
         else:
-            self._say_hello(now)
+            self._say_hello(entry, now)
 
-    def _say_hello(self, now: float) -> None:
-        self._hello_at = math.inf
-        ring = self._ring
-        assert ring is not None
-        members = self.membership.members if self.membership else ()
-        reasons = tuple((node, ring.reason) for node in members if node not in ring.members)
-        hello = sync.Hello(
-            ring.ring_id.seq,
-            ring.ring_id.representative,
+    def _say_hello(self, entry: Entry, now: float) -> None:
+        entry.hello_at = math.inf
+        hello = entry.hello(
             self.options.facts,
             self._state,
-            members,
-            self._all_seen,
-            self.options.era,
-            self._wall(now),
-            reasons,
+            self.membership.members if self.membership else (),
+            all_seen=self._all_seen,
+            era=self.options.era,
+            time=self._wall(now),
         )
         self._out.payloads.append(encode(hello))
 
-    def _heard_hello(self, sender: NodeId, hello: sync.Hello, now: float) -> None:
-        if self._ring is None or self.phase is not Phase.WAITING or not self._is_of_ring(hello):
-            return
-        self._hellos[sender] = hello
-        if len(self._hellos) == len(self._ring.members):
-            self._cut(now)
+    def _heard_hello(self, entry: Entry, sender: NodeId, hello: sync.Hello, now: float) -> None:
+        if self.phase is Phase.WAITING and entry.is_about(hello):
+            entry.hellos[sender] = hello
+            if len(entry.hellos) == len(entry.members):
+                self._cut(entry, now)
 
-    def _is_of_ring(self, value: sync.Hello | sync.Chunk) -> bool:
-        ring = self._ring
-        return ring is not None and (value.seq, value.representative) == (ring.ring_id.seq, ring.ring_id.representative)
-
-    def _cut(self, now: float) -> None:
+    def _cut(self, entry: Entry, now: float) -> None:
         """All members are known to one another: from here on they agree on whose state stands."""
-        assert self._ring is not None
-        verdict = sync.judge(self._hellos)
-        members, quorum = self._ring.members, self.options.quorum
-        self._all_seen = verdict.all_seen or votes_of(quorum, members) >= quorum.expected
-        self._change = Membership(
-            members=members,
-            joined=frozenset(verdict.restoring if self._hellos[verdict.sender].state else members),
-            left=verdict.left,
-            quorate=is_quorate(quorum, members, all_seen=self._all_seen),
-            nodes={node: self._hellos[node].facts for node in sorted(self._hellos)},
-            order=verdict.order + 1,
-            time=verdict.time,
-            reasons={node: why for node, why in verdict.reasons.items() if node in verdict.left},
-        )
-        self._kept = [entry for entry in self._kept if entry[0] not in verdict.restoring]
+        verdict = entry.conclude(self.options.quorum)
         if self.local in verdict.restoring:
             self._give_way()
             return
         if verdict.restoring and self.local == verdict.sender:
-            self._outgoing.extend(self._snapshot(now))
-            self._pump(sync.CHUNKS_IN_FLIGHT_MAX)
-        self._install(verdict.order, now)
+            entry.outgoing.extend(sync.chunks(entry.number, self._snapshot(now)))
+            self._pump(entry, sync.CHUNKS_IN_FLIGHT_MAX)
+        self._install(entry, verdict.order, now)
 
     def _give_way(self) -> None:
         """Another partition's state stands: what is held here belongs to the past."""
@@ -454,35 +432,29 @@ class Node:
             self._out.effects.extend(CloseClient(client, reason) for client in sorted(self.clients))
             self.clients.clear()
 
-    def _snapshot(self, now: float) -> list[sync.Chunk]:
+    def _snapshot(self, now: float) -> bytes:
         engines = [(number, encode(engine.snapshot())) for number, engine in self.engines.items()]
         alarms = [
             sync.PendingAlarm(service, key, armed.generation, armed.deadline - now, encode(armed.message))
             for (service, key), armed in sorted(self._alarms.armed.items())
         ]
-        assert self._ring is not None
-        ring_id = self._ring.ring_id
-        snapshot = sync.Snapshot(self._order, engines, alarms)
-        return sync.chunks((ring_id.seq, ring_id.representative), encode(snapshot))
+        return encode(sync.Snapshot(self._order, engines, alarms))
 
-    def _pump(self, count: int) -> None:
-        while self._outgoing and count:
-            self._out.payloads.append(encode(self._outgoing.popleft()))
-            count -= 1
+    def _pump(self, entry: Entry, count: int) -> None:
+        self._out.payloads.extend(encode(chunk) for chunk in entry.next_chunks(count))
 
-    def _heard_chunk(self, chunk: sync.Chunk, now: float) -> None:
-        if not self._is_of_ring(chunk):
+    def _heard_chunk(self, entry: Entry, chunk: sync.Chunk, now: float) -> None:
+        if not entry.is_about(chunk):
             return
-        if self._outgoing:
-            self._pump(1)
+        self._pump(entry, 1)
         if self.phase is Phase.CATCHING_UP:
-            self._incoming.append(chunk)
+            entry.incoming.append(chunk)
             if chunk.last:
-                self._take_over(now)
+                self._take_over(entry, now)
 
-    def _take_over(self, now: float) -> None:
-        snapshot = decode(sync.joined(self._incoming), sync.Snapshot)
-        self._incoming = []
+    def _take_over(self, entry: Entry, now: float) -> None:
+        snapshot = decode(sync.joined(entry.incoming), sync.Snapshot)
+        entry.incoming = []
         for number, data in snapshot.engines:
             engine = self.engines[number]
             engine.restore([decode(data, engine.snapshot_type)])
@@ -491,26 +463,26 @@ class Node:
             message = decode(alarm.message, self.engines[alarm.service].request_type)
             armed = Armed(alarm.generation, now + alarm.remaining, message)
             self._alarms.set(alarm.service, alarm.key, armed)
-        self._install(snapshot.order, now)
+        self._install(entry, snapshot.order, now)
 
-    def _install(self, order: int, now: float) -> None:
+    def _install(self, entry: Entry, order: int, now: float) -> None:
         """The membership takes effect, then what was delivered since the cut."""
-        change = self._change
+        change = entry.change
         assert change is not None
-        self._installed, self.membership = self._ring, change
+        self._installed, self.membership, self._all_seen = entry.configuration, change, entry.all_seen
         self.phase, self._state = Phase.RUNNING, None
         self._order = order + 1
-        self._position = self._delivered
+        self._position = entry.delivered
         self._alarms.ring_again()
         members = ", ".join(f"{node.name} ({node.node_id}, {node.address})" for node in change.nodes.values())
         text = f"NODE: members: {members}{'' if change.quorate else '; no quorum'}"
         self._out.effects.append(Logged(INFO, text))
         for service, engine in self.engines.items():
             self._perform(service, engine.membership(change), now)
-        kept, self._kept = self._kept, []
-        for sender, value, _, position in kept:
-            self._position = position
-            self._apply(sender, value, now)
+        kept, entry.kept = entry.kept, []
+        for item in kept:
+            self._position = item.position
+            self._apply(item.sender, item.value, now)
         held, self._held = self._held, []
         self._out.payloads.extend(held)
         self._settle_unsafe()

@@ -106,7 +106,7 @@ class IdealCluster:
         self.now = end
 
     def _happen(self, node_id: NodeId, happenings: list[Happening]) -> None:
-        self._carry_out(node_id, self.nodes[node_id].handle(Happened(happenings, {}), self.now))
+        self._carry_out(node_id, self.nodes[node_id].handle(Happened(happenings), self.now))
 
     def _carry_out(self, node_id: NodeId, effects: list[NodeEffect]) -> None:
         for effect in effects:
