@@ -117,10 +117,11 @@ class Pending(Generic[T]):
 class _Stream:
     """The events of one service that wait for their reader."""
 
-    __slots__ = ("events", "kind", "selection", "waiters")
+    __slots__ = ("divert", "events", "kind", "selection", "waiters")
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
+        self.divert: Callable[[Any], int] | None = None
         self.events: deque[object] = deque()
         self.waiters: list[_Waiter] = []
         self.selection: tuple[int, select.epoll] | None = None
@@ -532,17 +533,23 @@ class Session:
 
     # ---- events
 
-    def attach(self, service: Service, kind: Any) -> None:
+    def attach(self, service: int, kind: Any) -> None:
         """From now on keep the events of `service`, which are of the union `kind`.
 
         Raises: BadHandle: the session is closed; InvalidParam: the service is attached already.
         """
         self._check()
         if service in self._streams:
-            raise InvalidParam(f"{service.name} is on this session already")
+            raise InvalidParam(f"service {service!r} is on this session already")
         self._streams[service] = _Stream(kind)
 
-    def detach(self, service: Service) -> None:
+    def divert(self, service: int, choose: Callable[[Any], int]) -> None:
+        """Put each event of `service` into the stream whose number `choose(event)` gives: a part of a service's events
+        can have a reader of its own. An event for a stream that is not attached is dropped.
+        """
+        self._stream(service).divert = choose
+
+    def detach(self, service: int) -> None:
         """Keep no events of `service` any more; who waits for one gets BadHandle."""
         stream = self._streams.pop(service, None)
         if stream is None:
@@ -553,13 +560,17 @@ class Session:
         stream.close()
         self._hand_over()
 
-    def is_attached(self, service: Service) -> bool:
+    def is_attached(self, service: int) -> bool:
         """Whether a service object uses `service` on this session."""
         return service in self._streams
 
     def tell(self, service: int, event: object) -> None:
         """Put an event at the end of the service's stream, as if the executive had sent it."""
         stream = self._streams.get(service)
+        if stream is not None and stream.divert is not None:
+            event = self._event(event, stream.kind)
+            service = stream.divert(event)
+            stream = self._streams.get(service)
         if stream is None:
             return
         stream.events.append(event)
@@ -570,7 +581,7 @@ class Session:
         if len(stream.events) >= EVENTS_WAITING_MAX:
             self._full.add(service)
 
-    async def next_events(self, service: Service) -> list[Message]:
+    async def next_events(self, service: int) -> list[Message]:
         """Wait for at least one event of `service`; return all that are there. Call it again for more.
 
         While 1024 events of one service wait, nothing is read from the executive.
@@ -580,7 +591,7 @@ class Session:
         await self.wait_events(service)
         return self.take_events(service)
 
-    async def wait_events(self, service: Service) -> None:
+    async def wait_events(self, service: int) -> None:
         """Return when an event of `service` waits; `take_events` returns it.
 
         Raises: as `next_events`.
@@ -596,7 +607,7 @@ class Session:
                 stream.waiters.remove(waiter)
             stream = self._stream(service)
 
-    def take_events(self, service: Service, limit: int | None = None) -> list[Message]:
+    def take_events(self, service: int, limit: int | None = None) -> list[Message]:
         """The events of `service` that wait, at most `limit`, the oldest first; none: an empty list.
 
         Raises: as `next_events`.
@@ -623,12 +634,12 @@ class Session:
             if self._reading:
                 self._connection.interrupt()  # the reader's answer may have been among it
 
-    def waiting(self, service: Service) -> int:
+    def waiting(self, service: int) -> int:
         """How many events of `service` wait to be read."""
         stream = self._streams.get(service)
         return len(stream.events) if stream is not None else 0
 
-    def fileno_for(self, service: Service) -> int:
+    def fileno_for(self, service: int) -> int:
         """A descriptor that is readable while an event of `service` waits. The session owns it.
 
         It is readable, too, while the executive's answers have not been read: `poll`, then `take_events`.
