@@ -1,0 +1,266 @@
+"""The states of AMF, derived from the model and the facts: one function each, none stored.
+
+Source: SAI-AIS-AMF-B.04.01 section 3.2.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from corosync_amf.ais import (
+    Admin,
+    Assignment,
+    Dn,
+    HaReadiness,
+    HaState,
+    Operational,
+    Presence,
+    Readiness,
+    RedundancyModel,
+)
+
+from .facts import AssignmentFact, Facts
+from .model import Category, Index, ServiceInstance, ServiceUnit
+
+FAILED: Final = frozenset({Presence.INSTANTIATION_FAILED, Presence.TERMINATION_FAILED})
+DOWN: Final = frozenset({Presence.UNINSTANTIATED, Presence.INSTANTIATION_FAILED})
+"""Certainly no process."""
+HOLDING: Final = frozenset({HaState.ACTIVE, HaState.QUIESCING})
+"""States in which a component does the work."""
+_WORST: Final = {Admin.UNLOCKED: 0, Admin.SHUTTING_DOWN: 1, Admin.LOCKED: 2, Admin.LOCKED_INSTANTIATION: 3}
+_NO_STANDBY: Final = frozenset({RedundancyModel.N_WAY_ACTIVE, RedundancyModel.NO_REDUNDANCY})
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The model, what happened, and where each SU lives."""
+
+    index: Index
+    facts: Facts
+    host: dict[Dn, str] = field(default_factory=dict)
+
+
+def hosting(index: Index) -> dict[Dn, str]:
+    """SU -> its node's name: where pinned, else the allowed node with the fewest SUs of the group, then by name."""
+    hosts: dict[Dn, str] = {}
+    for group in index.groups.values():
+        load = dict.fromkeys(index.node_named, 0)
+        for unit in group.units:
+            if unit.node:
+                load[unit.node] = load.get(unit.node, 0) + 1
+        for unit in group.units:
+            name = unit.node
+            if not name:
+                name = min(unit.hosts, key=lambda node: (load.get(node, 0), node))
+                load[name] = load.get(name, 0) + 1
+            hosts[unit.dn] = name
+    return hosts
+
+
+def admin(view: View, dn: Dn) -> Admin:
+    """The administrative state of one object itself."""
+    return view.facts.admin.get(dn, Admin.UNLOCKED)
+
+
+def _worst(view: View, dns: list[Dn]) -> Admin:
+    return max((admin(view, dn) for dn in dns), key=_WORST.__getitem__)
+
+
+def node_scopes(view: View, name: str) -> list[Dn]:
+    """What a node's administrative state depends on: itself, its groups, the cluster."""
+    index = view.index
+    groups = [group.dn for group in index.node_groups.values() if name in group.nodes]
+    return [index.node_named[name].dn, *groups, index.cluster.dn]
+
+
+def unit_scopes(view: View, su: Dn) -> list[Dn]:
+    """The objects whose administrative state bears on an SU."""
+    group = view.index.group_of_unit[su].dn
+    return [su, group, parent(group), *node_scopes(view, view.host[su])]
+
+
+def instance_scopes(view: View, si: Dn) -> list[Dn]:
+    """The objects whose administrative state bears on an SI."""
+    return [si, parent(si), view.index.cluster.dn]
+
+
+def unit_admin(view: View, su: Dn) -> Admin:
+    """The effective administrative state of an SU."""
+    return _worst(view, unit_scopes(view, su))
+
+
+def instance_admin(view: View, si: Dn) -> Admin:
+    """The effective administrative state of an SI."""
+    return _worst(view, instance_scopes(view, si))
+
+
+def parent(dn: Dn) -> Dn:
+    """The DN above: what follows the first comma that is not escaped."""
+    position = dn.find(",")
+    while position > 0 and dn[position - 1] == "\\":
+        position = dn.find(",", position + 1)
+    return dn[position + 1 :] if position > 0 else ""
+
+
+def is_pre_instantiable(unit: ServiceUnit) -> bool:
+    """Whether the SU can be instantiated without being assigned: one of its components can."""
+    return any(_pre_instantiable(component.category) for component in unit.components)
+
+
+def _pre_instantiable(category: Category) -> bool:
+    return registers(category) or Category.PROXIED in category
+
+
+def registers(category: Category) -> bool:
+    """Whether a process of the component itself registers."""
+    kinds = Category.SA_AWARE | Category.PROXY | Category.CONTAINER | Category.CONTAINED
+    return bool(category & kinds) and not category & (Category.PROXIED | Category.PROXIED_NPI | Category.LOCAL)
+
+
+def unit_presence(view: View, su: Dn) -> Presence:
+    """SaAmfPresenceStateT of an SU."""
+    unit = view.index.units[su]
+    states = [view.facts.component(comp.dn).presence for comp in unit.components]
+    needed = [
+        view.facts.component(comp.dn).presence
+        for comp in unit.components
+        if _pre_instantiable(comp.category) or not is_pre_instantiable(unit)
+    ]
+    for state in (Presence.TERMINATION_FAILED, Presence.INSTANTIATION_FAILED, Presence.TERMINATING):
+        if state in states:
+            return state
+    if states and all(state is Presence.RESTARTING for state in states):
+        return Presence.RESTARTING
+    up = [state in (Presence.INSTANTIATED, Presence.RESTARTING) for state in needed]
+    if up and all(up):
+        return Presence.INSTANTIATED
+    if Presence.INSTANTIATING in states or any(up):
+        return Presence.INSTANTIATING
+    return Presence.UNINSTANTIATED
+
+
+def component_operational(view: View, comp: Dn) -> Operational:
+    """SaAmfOperationalStateT of a component."""
+    fact = view.facts.component(comp)
+    return Operational.DISABLED if fact.disabled or fact.presence in FAILED else Operational.ENABLED
+
+
+def unit_operational(view: View, su: Dn) -> Operational:
+    """SaAmfOperationalStateT of an SU."""
+    members = [component_operational(view, comp.dn) for comp in view.index.units[su].components]
+    node_left = view.facts.node(view.host[su]).node_id is None
+    bad = view.facts.unit(su).disabled or node_left or Operational.DISABLED in members
+    return Operational.DISABLED if bad else Operational.ENABLED
+
+
+def node_operational(view: View, name: str) -> Operational:
+    """SaAmfOperationalStateT of a node."""
+    fact = view.facts.node(name)
+    return Operational.DISABLED if fact.disabled or fact.failfast else Operational.ENABLED
+
+
+def unit_readiness(view: View, su: Dn) -> Readiness:
+    """SaAmfReadinessStateT of an SU."""
+    name, unit = view.host[su], view.index.units[su]
+    presence = unit_presence(view, su)
+    if is_pre_instantiable(unit):
+        is_up = presence in (Presence.INSTANTIATED, Presence.RESTARTING)
+    else:
+        is_up = presence not in FAILED
+    enabled = Operational.ENABLED
+    is_able = unit_operational(view, su) is enabled and node_operational(view, name) is enabled
+    if not (is_up and is_able and view.facts.quorate):
+        return Readiness.OUT_OF_SERVICE
+    match unit_admin(view, su):
+        case Admin.UNLOCKED:
+            return Readiness.IN_SERVICE
+        case Admin.SHUTTING_DOWN:
+            return Readiness.STOPPING
+        case _:
+            return Readiness.OUT_OF_SERVICE
+
+
+def component_readiness(view: View, comp: Dn) -> Readiness:
+    """SaAmfReadinessStateT of a component."""
+    if component_operational(view, comp) is Operational.DISABLED:
+        return Readiness.OUT_OF_SERVICE
+    return unit_readiness(view, view.index.unit_of_component[comp].dn)
+
+
+def ha_readiness(view: View, comp: Dn, csi: Dn | None = None) -> HaReadiness:
+    """Which roles a component is ready to take, for one CSI or (None) in general."""
+    fact = view.facts.component(comp)
+    return fact.csi_readiness.get(csi, fact.readiness) if csi else max([fact.readiness, *fact.csi_readiness.values()])
+
+
+def unit_ha_readiness(view: View, su: Dn) -> HaReadiness:
+    """The worst of an SU's components."""
+    states = [ha_readiness(view, comp.dn) for comp in view.index.units[su].components]
+    return max(states, default=HaReadiness.READY_FOR_ASSIGNMENT)
+
+
+def assignments_of_instance(view: View, si: Dn) -> Iterator[tuple[Dn, Dn, AssignmentFact]]:
+    """(CSI, component, assignment) of an SI, in configuration order of its CSIs."""
+    for csi in view.index.instances[si].csis:
+        for comp, fact in view.facts.assigned(csi.dn).items():
+            yield csi.dn, comp, fact
+
+
+def assignments_of_component(view: View, comp: Dn) -> list[tuple[Dn, AssignmentFact]]:
+    """(CSI, assignment) of a component."""
+    return [(csi, held[comp]) for csi, held in view.facts.assignments.items() if comp in held]
+
+
+def units_of_instance(view: View, si: Dn) -> list[Dn]:
+    """The SUs that hold any assignment of an SI, in order of their names."""
+    return sorted({view.index.unit_of_component[comp].dn for _, comp, _ in assignments_of_instance(view, si)})
+
+
+def instances_of_unit(view: View, su: Dn) -> list[Dn]:
+    """The SIs of which an SU holds any assignment, in order of their names."""
+    own = {comp.dn for comp in view.index.units[su].components}
+    return sorted(
+        {view.index.instance_of_csi[csi].dn for csi, held in view.facts.assignments.items() if own & set(held)}
+    )
+
+
+def holds(fact: AssignmentFact) -> bool:
+    """Whether the component may be doing the CSI's work: it has, or was told, ACTIVE or QUIESCING."""
+    return fact.state in HOLDING or (fact.invocation > 0 and fact.asked in HOLDING)
+
+
+def unit_ha_state(view: View, su: Dn, si: Dn) -> HaState | None:
+    """The HA state of an SU for an SI: the least far of its components; None: nothing confirmed yet."""
+    own = {comp.dn for comp in view.index.units[su].components}
+    rows = [fact for _, comp, fact in assignments_of_instance(view, si) if comp in own]
+    states = {fact.state for fact in rows if fact.confirmed or fact.kept}
+    is_complete = len(rows) == len(view.index.instances[si].csis) and all(fact.confirmed or fact.kept for fact in rows)
+    if HaState.QUIESCING in states:
+        return HaState.QUIESCING
+    if states == {HaState.ACTIVE}:
+        return HaState.ACTIVE if is_complete else None
+    if HaState.QUIESCED in states:
+        return HaState.ACTIVE if HaState.ACTIVE in states else HaState.QUIESCED
+    return HaState.STANDBY if HaState.STANDBY in states and is_complete else None
+
+
+def instance_assignment(view: View, si: Dn) -> Assignment:
+    """SaAmfAssignmentStateT of an SI."""
+    instance = view.index.instances[si]
+    states = [unit_ha_state(view, su, si) for su in units_of_instance(view, si)]
+    active = sum(state in HOLDING for state in states)
+    if active == 0:
+        return Assignment.UNASSIGNED
+    wanted_active, wanted_standby = wanted(view, instance)
+    full = states.count(HaState.ACTIVE) >= wanted_active and states.count(HaState.STANDBY) >= wanted_standby
+    return Assignment.FULLY_ASSIGNED if full else Assignment.PARTIALLY_ASSIGNED
+
+
+def wanted(view: View, instance: ServiceInstance) -> tuple[int, int]:
+    """How many active and standby SUs an SI prefers under its redundancy model."""
+    model = view.index.groups[instance.protected_by].redundancy_model
+    if model is RedundancyModel.N_WAY_ACTIVE:
+        return instance.preferred_active, 0
+    if model in _NO_STANDBY:
+        return 1, 0
+    return 1, instance.preferred_standby if model is RedundancyModel.N_WAY else 1
