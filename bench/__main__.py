@@ -1,0 +1,22 @@
+"""`python -m bench NAME [--quick]`: run one benchmark, or all of them."""
+
+import argparse
+from importlib import import_module
+
+BENCHMARKS = {
+    "ring": "the embedded group: three processes on loopback",
+}
+
+
+def main() -> None:
+    """Each benchmark is a module of this package with a function `run(quick: bool)`."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", nargs="*", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="a few seconds, only to see that it works")
+    arguments = parser.parse_args()
+    for name in arguments.name or BENCHMARKS:
+        import_module(f"bench.{name}").run(quick=arguments.quick)
+
+
+if __name__ == "__main__":
+    main()
