@@ -1,7 +1,7 @@
 """What goes into a ring and what comes out of it."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Literal
 
@@ -50,7 +50,7 @@ class RingOptions:
 
     node_id: NodeId
     incarnation: int
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = field(default_factory=Timeouts)
     cluster_name: str = ""
     window_bytes: int = 212_992
     packet_bytes_max: int = 60_000
@@ -164,4 +164,4 @@ class Counters:
 
     def as_dict(self) -> dict[str, int]:
         """Name and value of each counter, for display."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {counter.name: getattr(self, counter.name) for counter in fields(self)}
