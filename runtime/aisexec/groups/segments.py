@@ -46,7 +46,7 @@ class Reassembly:
         Returns the packets that are complete now; what is no segment counts as a packet of its own.
         """
         packets: list[bytes] = []
-        for offset in range(0, len(data), stride or len(data)):
+        for offset in range(0, len(data), stride or len(data) or 1):
             segment = data[offset : offset + stride] if 0 < stride < len(data) else data
             if not segment.startswith(MARKER) or len(segment) <= HEADER.size:
                 packets.append(segment)
