@@ -59,6 +59,7 @@ class Connection:
 
     __slots__ = (
         "_assembly",
+        "_broken",
         "_buffer",
         "_either",
         "_outgoing",
@@ -76,6 +77,7 @@ class Connection:
         self._outgoing: deque[bytes] = deque()
         self._either: select.epoll | None = None
         self._waiting: int | None = None
+        self._broken = ""
         self.node_id = 0
         self.node_name = ""
         self.client = 0
@@ -116,7 +118,7 @@ class Connection:
     def send(self, frame: bytes) -> None:
         """Send a frame, after what already waits. What the socket does not take goes in `wait`.
 
-        Raises: ValueError: the frame is over MESSAGE_BYTES_MAX. Gone: the connection has ended.
+        Raises: ValueError: the frame is over MESSAGE_BYTES_MAX.
         """
         self._outgoing.extend(pieces(frame))
         self.flush()
@@ -132,8 +134,8 @@ class Connection:
             self.interrupt()  # who waits must wait for room, too
         except OSError as error:
             outgoing.clear()
-            if error.errno not in ENDED:  # `receive` finds the end, and what the executive said before it
-                raise Gone(f"the connection is broken ({error.strerror})") from None
+            if error.errno not in ENDED:  # else `receive` finds the end, and what the executive said before it
+                self._broken = f"the connection is broken ({error.strerror})"
 
     def receive(self) -> Welcome | Replies | Events | None:
         """The next frame that is there, or None.
@@ -141,6 +143,8 @@ class Connection:
         Raises: Gone: the executive has ended the connection, or does not keep to the protocol.
         """
         while True:
+            if self._broken:
+                raise Gone(self._broken)
             try:
                 length = self._socket.recv_into(self._buffer)
             except BlockingIOError:

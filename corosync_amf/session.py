@@ -13,35 +13,32 @@ in one bundle.
 
 import asyncio
 import math
-import os
-import select
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
 import msgspec
 
+from corosync_amf.bundles import Bundles
 from corosync_amf.connection import Connection, Gone, default_address
 from corosync_amf.engine import Failed, Message, Query, Request, Service, to_error
 from corosync_amf.errors import AisError, BadHandle, InvalidParam, Library, TimedOut, TooBig, TryAgain
+from corosync_amf.pending import Call, Pending
+from corosync_amf.streams import Streams
+from corosync_amf.turns import Turns, Waiter
 from corosync_amf.wire import (
     MESSAGE_BYTES_MAX,
     REQUESTS_IN_FLIGHT_MAX,
-    Ask,
     BadMessage,
     Events,
     Replies,
-    Requests,
     decode,
     encode,
 )
 
-BUNDLE_BYTES_MAX = 48 * 1024
-BUNDLE_COUNT = 128
-EVENTS_WAITING_MAX = 1024
 POSTED_WAITING_MAX = 4096
 RETRY_SECONDS_FIRST = 0.01
 RETRY_SECONDS_LAST = 1.0
@@ -53,84 +50,6 @@ FRAME_OVERHEAD_BYTES = 64
 T = TypeVar("T")
 U = TypeVar("U")
 _OR_FAILED: dict[Any, Any] = {}
-
-
-class _Waiter:
-    """What a coroutine waits for; `event` is there only while it sleeps."""
-
-    __slots__ = ("done", "event")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.event: anyio.Event | None = None
-
-
-class _Call(_Waiter):
-    """A request on its way. `arrived` is called with the answer when nobody waits for it (None: it will not come)."""
-
-    __slots__ = ("answer", "arrived")
-
-    def __init__(self, arrived: Callable[[msgspec.Raw | None], None] | None = None) -> None:
-        self.done = False
-        self.event = None
-        self.answer: msgspec.Raw | None = None
-        self.arrived = arrived
-
-
-class Pending(Generic[T]):
-    """A request that was handed over; `await` it for its result, as often as you like.
-
-    `invocation` is the number that the outcome's event carries.
-    """
-
-    __slots__ = ("_call", "_error", "_finish", "_result", "_session", "invocation")
-
-    def __init__(self, session: "Session", invocation: int, finish: Callable[[msgspec.Raw | None], T]) -> None:
-        self.invocation = invocation
-        self._session = session
-        self._finish = finish
-        self._call = _Call(self._arrived)
-        self._error: Exception | None = None
-        self._result: T | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether the outcome is known: `await` returns at once."""
-        return self._call.done
-
-    def _arrived(self, answer: msgspec.Raw | None) -> None:
-        try:
-            self._result = self._finish(answer)
-        except Exception as error:  # the outcome belongs to who awaits it, not to who happens to read the socket
-            self._error = error
-
-    def __await__(self) -> Generator[Any, None, T]:
-        if self._call.done:
-            yield from anyio.lowlevel.checkpoint().__await__()
-        else:
-            yield from self._session._until(self._call).__await__()
-        if self._error is not None:
-            raise self._error
-        return self._result  # type: ignore[return-value]
-
-
-class _Stream:
-    """The events of one service that wait for their reader."""
-
-    __slots__ = ("divert", "events", "kind", "selection", "waiters")
-
-    def __init__(self, kind: Any) -> None:
-        self.kind = kind
-        self.divert: Callable[[Any], int] | None = None
-        self.events: deque[object] = deque()
-        self.waiters: list[_Waiter] = []
-        self.selection: tuple[int, select.epoll] | None = None
-
-    def close(self) -> None:
-        if self.selection is not None:
-            os.close(self.selection[0])
-            self.selection[1].close()
-            self.selection = None
 
 
 class Session:
@@ -147,24 +66,15 @@ class Session:
         self._connection = connection
         self._thread = threading.get_ident()
         self._soon = _soon()
-        self._end: tuple[type[AisError], str] | None = None
+        self._turns = Turns(connection, self._receive)
+        self._streams = Streams(self._turns, connection)
         self._closed = False
-        self._reading = False
-        self._sleepers: dict[_Waiter, None] = {}
-        self._heir: _Waiter | None = None
-        self._calls: dict[int, _Call] = {}
-        self._next_request = 1
-        self._next_ask = -1  # a row of its own, so that bundles stay numbered without gaps
+        self._calls: dict[int, Call] = {}
+        self._bundles = Bundles()
         self._credit = REQUESTS_IN_FLIGHT_MAX
-        self._credit_waiters: deque[_Waiter] = deque()
+        self._credit_waiters: deque[Waiter] = deque()
         self._posted: deque[tuple[int, msgspec.Raw]] = deque()
-        self._bundle: list[msgspec.Raw] = []
-        self._bundle_bytes = 0
-        self._bundle_service = 0
-        self._ready: list[bytes] = []
         self._flush_is_due = False
-        self._streams: dict[int, _Stream] = {}
-        self._full: set[int] = set()
 
     @classmethod
     async def open(
@@ -186,8 +96,7 @@ class Session:
         self._closed = True
         self._fail(BadHandle, "the session is closed")
         self._connection.close()
-        for stream in self._streams.values():
-            stream.close()
+        self._streams.close()
         await anyio.lowlevel.checkpoint()
 
     # ---- requests
@@ -279,9 +188,9 @@ class Session:
                 return outcome(error)
             return outcome(value)
 
-        pending: Pending[Any] = Pending(self, invocation, finish)
+        pending: Pending[Any] = Pending(self._turns, invocation, finish)
         self._credit -= 1
-        self._put(service, encoded, pending._call)
+        self._put(service, encoded, Call(pending.arrived))
         return pending
 
     def post(self, service: Service, message: Request) -> None:
@@ -293,7 +202,7 @@ class Session:
         encoded = _encoded(message)
         if self._credit:
             self._credit -= 1
-            self._put(service, encoded, _Call())
+            self._put(service, encoded, Call())
         elif len(self._posted) < POSTED_WAITING_MAX:
             self._posted.append((service, encoded))
         else:
@@ -323,10 +232,10 @@ class Session:
             self._credit -= 1
         else:
             await self._wait_for_credit()
-        call = _Call()
+        call = Call()
         self._put(service, encoded, call)
         try:
-            await self._until(call)
+            await self._turns.until(call)
         except BaseException:
             if late is not None:
                 self._give_up(call, reply, late)
@@ -335,15 +244,13 @@ class Session:
 
     async def _ask(self, service: Service, encoded: msgspec.Raw, reply: type[T]) -> T:
         self._check()
-        call = _Call()
-        number, self._next_ask = self._next_ask, self._next_ask - 1
-        self._calls[number] = call
-        self._ready.append(encode(Ask(service, number, bytes(encoded))))
+        call = Call()
+        self._calls[self._bundles.ask(service, encoded)] = call
         self._flush_soon()
-        await self._until(call)
+        await self._turns.until(call)
         return self._read(call.answer, reply)
 
-    def _give_up(self, call: _Call, reply: type[T], late: Callable[[T], object]) -> None:
+    def _give_up(self, call: Call, reply: type[T], late: Callable[[T], object]) -> None:
         def arrived(answer: msgspec.Raw | None) -> None:
             try:
                 late(self._read(answer, reply))
@@ -357,7 +264,7 @@ class Session:
 
     def _read(self, answer: msgspec.Raw | None, reply: type[T]) -> T:
         if answer is None:
-            raise self._ended()
+            raise self._turns.error()
         try:
             value = decode(answer, _or_failed(reply))
         except BadMessage as error:
@@ -369,10 +276,10 @@ class Session:
     # ---- what goes out
 
     async def _wait_for_credit(self) -> None:
-        waiter = _Waiter()
+        waiter = Waiter()
         self._credit_waiters.append(waiter)
         try:
-            await self._until(waiter)
+            await self._turns.until(waiter)
             self._check()
         except BaseException:
             if waiter.done:
@@ -384,33 +291,15 @@ class Session:
     def _return_credit(self) -> None:
         if self._posted:
             service, encoded = self._posted.popleft()
-            self._put(service, encoded, _Call())
+            self._put(service, encoded, Call())
         elif self._credit_waiters:
-            self._wake(self._credit_waiters.popleft())
+            self._turns.wake(self._credit_waiters.popleft())
         else:
             self._credit += 1
 
-    def _put(self, service: int, encoded: msgspec.Raw, call: _Call) -> None:
-        size = len(encoded)
-        if self._bundle and (
-            service != self._bundle_service
-            or len(self._bundle) >= BUNDLE_COUNT
-            or self._bundle_bytes + size > BUNDLE_BYTES_MAX
-        ):
-            self._close_bundle()
-        self._bundle.append(encoded)
-        self._bundle_bytes += size
-        self._bundle_service = service
-        self._calls[self._next_request] = call
-        self._next_request += 1
+    def _put(self, service: int, encoded: msgspec.Raw, call: Call) -> None:
+        self._calls[self._bundles.put(service, encoded)] = call
         self._flush_soon()
-
-    def _close_bundle(self) -> None:
-        count = len(self._bundle)
-        frame = Requests(self._bundle_service, self._next_request - count, count, encode(self._bundle))
-        self._ready.append(encode(frame))
-        self._bundle = []
-        self._bundle_bytes = 0
 
     def _flush_soon(self) -> None:
         if not self._flush_is_due:
@@ -419,73 +308,17 @@ class Session:
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        if self._end is not None:
+        if self._turns.has_ended:
             return
-        if self._bundle:
-            self._close_bundle()
-        ready, self._ready = self._ready, []
-        try:
-            for frame in ready:
-                self._connection.send(frame)
-        except Gone as gone:
-            self._fail(Library, str(gone))
+        for frame in self._bundles.empty():
+            self._connection.send(frame)
 
     # ---- what comes in
-
-    async def _until(self, waiter: _Waiter) -> None:
-        """Return when `waiter` is done; read the socket meanwhile if nobody else does.
-
-        Raises: Library, BadHandle: the session has ended, and the waiter will never be done.
-        """
-        try:
-            while not waiter.done:
-                if self._end is not None:
-                    raise self._ended()
-                if self._reading or self._full:
-                    await self._sleep(waiter)
-                else:
-                    await self._lead()
-        finally:
-            self._hand_over()
-
-    async def _sleep(self, waiter: _Waiter) -> None:
-        waiter.event = event = anyio.Event()
-        self._sleepers[waiter] = None
-        try:
-            await event.wait()
-        finally:
-            waiter.event = None
-            self._sleepers.pop(waiter, None)
-            if self._heir is waiter:
-                self._heir = None
-
-    async def _lead(self) -> None:
-        self._reading = True
-        try:
-            await self._connection.wait()
-        except Gone as gone:
-            self._fail(Library, str(gone))
-        finally:
-            self._reading = False
-        self._receive()
-
-    def _hand_over(self) -> None:
-        """Nobody reads: wake one of those who sleep, to read from now on."""
-        if not self._reading and not self._full and self._heir is None and self._sleepers:
-            self._heir = heir = next(iter(self._sleepers))
-            assert heir.event is not None
-            heir.event.set()
-
-    def _wake(self, waiter: _Waiter) -> None:
-        waiter.done = True
-        if waiter.event is not None:
-            waiter.event.set()
-            self._sleepers.pop(waiter, None)
 
     def _receive(self) -> None:
         """Take all that is there, unless a stream of events is full."""
         try:
-            while not self._full and self._end is None:
+            while not self._turns.is_stopped and not self._turns.has_ended:
                 frame = self._connection.receive()
                 if frame is None:
                     break
@@ -494,7 +327,7 @@ class Session:
                         self._answered(number, answer)
                 elif type(frame) is Events:
                     for service, event in frame.items:
-                        self.tell(service, event)
+                        self._streams.tell(service, event)
                 else:
                     raise Gone("protocol error: a second welcome")
         except Gone as gone:
@@ -505,7 +338,7 @@ class Session:
         if call is None:
             raise Gone(f"protocol error: a reply to request {number}, which was not made")
         call.answer = answer
-        self._wake(call)
+        self._turns.wake(call)
         if number > 0:
             self._return_credit()
         if call.arrived is not None:
@@ -513,13 +346,9 @@ class Session:
 
     def _fail(self, kind: type[AisError], reason: str) -> None:
         """The session has ended: whoever waits is told."""
-        if self._end is not None:
+        if self._turns.has_ended:
             return
-        self._end = (kind, reason)
-        self._connection.interrupt()
-        for waiter in tuple(self._sleepers):
-            if waiter.event is not None:
-                waiter.event.set()
+        self._turns.end(kind, reason)
         calls, self._calls = self._calls, {}
         self._posted.clear()
         for call in calls.values():
@@ -527,61 +356,29 @@ class Session:
                 call.done = True
                 call.arrived(None)
 
-    def _ended(self) -> AisError:
-        kind, reason = self._end or (Library, "no answer")
-        return kind(reason)
-
     # ---- events
 
-    def attach(self, service: int, kind: Any) -> None:
+    def attach(self, service: Service, kind: Any) -> None:
         """From now on keep the events of `service`, which are of the union `kind`.
 
         Raises: BadHandle: the session is closed; InvalidParam: the service is attached already.
         """
         self._check()
-        if service in self._streams:
-            raise InvalidParam(f"service {service!r} is on this session already")
-        self._streams[service] = _Stream(kind)
+        self._streams.attach(service, kind)
 
-    def divert(self, service: int, choose: Callable[[Any], int]) -> None:
-        """Put each event of `service` into the stream whose number `choose(event)` gives: a part of a service's events
-        can have a reader of its own. An event for a stream that is not attached is dropped.
-        """
-        self._stream(service).divert = choose
-
-    def detach(self, service: int) -> None:
+    def detach(self, service: Service) -> None:
         """Keep no events of `service` any more; who waits for one gets BadHandle."""
-        stream = self._streams.pop(service, None)
-        if stream is None:
-            return
-        self._full.discard(service)
-        for waiter in stream.waiters:
-            self._wake(waiter)
-        stream.close()
-        self._hand_over()
+        self._streams.detach(service)
 
-    def is_attached(self, service: int) -> bool:
+    def is_attached(self, service: Service) -> bool:
         """Whether a service object uses `service` on this session."""
         return service in self._streams
 
-    def tell(self, service: int, event: object) -> None:
+    def tell(self, service: Service, event: object) -> None:
         """Put an event at the end of the service's stream, as if the executive had sent it."""
-        stream = self._streams.get(service)
-        if stream is not None and stream.divert is not None:
-            event = self._event(event, stream.kind)
-            service = stream.divert(event)
-            stream = self._streams.get(service)
-        if stream is None:
-            return
-        stream.events.append(event)
-        if len(stream.events) == 1 and stream.selection is not None:
-            os.eventfd_write(stream.selection[0], 1)
-        for waiter in stream.waiters:
-            self._wake(waiter)
-        if len(stream.events) >= EVENTS_WAITING_MAX:
-            self._full.add(service)
+        self._streams.tell(service, event)
 
-    async def next_events(self, service: int) -> list[Message]:
+    async def next_events(self, service: Service) -> list[Any]:
         """Wait for at least one event of `service`; return all that are there. Call it again for more.
 
         While 1024 events of one service wait, nothing is read from the executive.
@@ -589,92 +386,47 @@ class Session:
         Raises: BadHandle: the service is not attached any more; Library: the executive is gone.
         """
         await self.wait_events(service)
-        return self.take_events(service)
+        return self._streams.take(service, None)
 
-    async def wait_events(self, service: int) -> None:
+    async def wait_events(self, service: Service) -> None:
         """Return when an event of `service` waits; `take_events` returns it.
 
         Raises: as `next_events`.
         """
         self._check_thread()
-        stream = self._stream(service)
-        while not stream.events:
-            waiter = _Waiter()
-            stream.waiters.append(waiter)
-            try:
-                await self._until(waiter)
-            finally:
-                stream.waiters.remove(waiter)
-            stream = self._stream(service)
+        await self._streams.wait(service)
 
-    def take_events(self, service: int, limit: int | None = None) -> list[Message]:
+    def take_events(self, service: Service, limit: int | None = None) -> list[Any]:
         """The events of `service` that wait, at most `limit`, the oldest first; none: an empty list.
 
         Raises: as `next_events`.
         """
-        stream = self._stream(service)
-        if not stream.events:
-            if self._end is not None:
-                raise self._ended()
-            return []
-        count = len(stream.events) if limit is None else min(limit, len(stream.events))
-        taken = [stream.events.popleft() for _ in range(count)]
-        if not stream.events and stream.selection is not None:
-            os.eventfd_read(stream.selection[0])
-        if service in self._full and len(stream.events) < EVENTS_WAITING_MAX:
-            self._full.discard(service)
-            self._hand_over()
-        return [self._event(event, stream.kind) for event in taken]
+        self._check_thread()
+        return self._streams.take(service, limit)
 
     def poll(self) -> None:
         """Take what the executive has sent, without waiting."""
         self._check_thread()
-        if self._end is None:
-            self._receive()
-            if self._reading:
-                self._connection.interrupt()  # the reader's answer may have been among it
+        if not self._turns.has_ended:
+            self._turns.receive_now()
 
-    def waiting(self, service: int) -> int:
+    def waiting(self, service: Service) -> int:
         """How many events of `service` wait to be read."""
-        stream = self._streams.get(service)
-        return len(stream.events) if stream is not None else 0
+        return self._streams.waiting(service)
 
-    def fileno_for(self, service: int) -> int:
+    def fileno_for(self, service: Service) -> int:
         """A descriptor that is readable while an event of `service` waits. The session owns it.
 
         It is readable, too, while the executive's answers have not been read: `poll`, then `take_events`.
         """
         self._check()
-        stream = self._stream(service)
-        if stream.selection is None:
-            waiting = os.eventfd(1 if stream.events else 0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            either = select.epoll()
-            either.register(waiting, select.EPOLLIN)
-            either.register(self._connection.fileno(), select.EPOLLIN)
-            stream.selection = (waiting, either)
-        return stream.selection[1].fileno()
-
-    def _stream(self, service: int) -> _Stream:
-        stream = self._streams.get(service)
-        if stream is None or self._closed:
-            raise BadHandle("the session is closed" if self._closed else "the service is finalized")
-        return stream
-
-    def _event(self, event: object, kind: Any) -> Any:
-        if not isinstance(event, msgspec.Raw):
-            return event
-        try:
-            return decode(event, kind)
-        except BadMessage as error:
-            self._fail(Library, f"protocol error: an event cannot be read: {error}")
-            raise self._ended() from None
+        return self._streams.fileno(service)
 
     # ---- checks
 
     def _check(self) -> None:
         self._check_thread()
-        if self._end is not None:
-            raise self._ended()
+        self._turns.check()
 
     def _check_thread(self) -> None:
         if threading.get_ident() != self._thread:

@@ -128,7 +128,8 @@ class EchoExecutive:
                 padding = bytes(size)
                 self.tick(client, range(count), padding, service)
                 return Done()
-        raise AssertionError(request)
+            case _:
+                raise AssertionError(request)
 
     def tick(self, client: int, numbers: range, padding: bytes = b"", service: int = Service.EVT) -> None:
         """Send events, a hundred in a frame."""

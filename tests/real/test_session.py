@@ -183,69 +183,104 @@ async def test_cancelled_reader_hands_the_reading_over(tmp_path: Path) -> None:
         await session.close()
 
 
+class Disorder:
+    """Coroutines that call, listen and are cancelled by chance, and an executive that answers when it likes."""
+
+    def __init__(self, seed: int, session: Session, executive: EchoExecutive) -> None:
+        self.chance = random.Random(seed)
+        self.session = session
+        self.executive = executive
+        self.answered = 0
+
+    async def one(self, name: bytes) -> None:
+        session = self.session
+        match self.chance.randrange(4):
+            case 0:
+                assert (await session.submit(EVT, Say(name), Said)).data == name
+            case 1:
+                assert (await session.ask(EVT, Peek(name), Said)).data == name
+            case 2:
+                await session.request(EVT, Burst(self.chance.randrange(1, 3)), Done)
+            case _:
+                assert await say(session, name) == name
+        self.answered += 1
+
+    async def some_checkpoints(self, below: int) -> None:
+        for _ in range(self.chance.randrange(below)):
+            await anyio.lowlevel.checkpoint()
+
+    async def call(self, number: int) -> None:
+        for turn in range(10):
+            name = b"%d/%d" % (number, turn)
+            if self.chance.random() < 0.6:
+                await self.one(name)
+                continue
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.one, name)
+                await self.some_checkpoints(8)
+                tasks.cancel_scope.cancel()
+
+    async def listen(self) -> None:
+        while True:
+            with anyio.CancelScope() as scope:
+                if self.chance.random() < 0.3:
+                    scope.cancel()
+                await self.session.next_events(EVT)
+            await anyio.lowlevel.checkpoint()
+
+    async def release(self) -> None:
+        while True:
+            await self.some_checkpoints(4)
+            await anyio.lowlevel.checkpoint()
+            self.executive.release(self.chance.randrange(1, 6))
+
+    async def run(self) -> None:
+        self.executive.hold = True
+        async with anyio.create_task_group() as background:
+            background.start_soon(self.listen)
+            background.start_soon(self.release)
+            async with anyio.create_task_group() as callers:
+                for number in range(12):
+                    callers.start_soon(self.call, number)
+            background.cancel_scope.cancel()
+        self.executive.hold = False
+        self.executive.release()
+
+
 @pytest.mark.parametrize("seed", range(15))
 async def test_nobody_is_forgotten_whoever_is_cancelled_whenever(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
     async with echo_executive(tmp_path) as executive:
         session = await Session.open(str(executive.path))
         session.attach(EVT, Ticked)
-        executive.hold = True
-        answered = 0
-
-        async def one(name: bytes) -> None:
-            nonlocal answered
-            match chance.randrange(4):
-                case 0:
-                    assert (await session.submit(EVT, Say(name), Said)).data == name
-                case 1:
-                    assert (await session.ask(EVT, Peek(name), Said)).data == name
-                case 2:
-                    await session.request(EVT, Burst(chance.randrange(1, 3)), Done)
-                case _:
-                    assert await say(session, name) == name
-            answered += 1
-
-        async def caller(number: int) -> None:
-            for turn in range(10):
-                name = b"%d/%d" % (number, turn)
-                if chance.random() < 0.6:
-                    await one(name)
-                    continue
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(one, name)
-                    for _ in range(chance.randrange(8)):
-                        await anyio.lowlevel.checkpoint()
-                    tasks.cancel_scope.cancel()
-
-        async def listen() -> None:
-            while True:
-                with anyio.CancelScope() as scope:
-                    if chance.random() < 0.3:
-                        scope.cancel()
-                    await session.next_events(EVT)
-                await anyio.lowlevel.checkpoint()
-
-        async def release() -> None:
-            while True:
-                for _ in range(chance.randrange(4)):
-                    await anyio.lowlevel.checkpoint()
-                executive.release(chance.randrange(1, 6))
-
+        disorder = Disorder(seed, session, executive)
         with anyio.fail_after(20):
-            async with anyio.create_task_group() as background:
-                background.start_soon(listen)
-                background.start_soon(release)
-                async with anyio.create_task_group() as callers:
-                    for number in range(12):
-                        callers.start_soon(caller, number)
-                background.cancel_scope.cancel()
-            assert answered >= 12 * 4
-            executive.hold = False
-            executive.release()
+            await disorder.run()
+            assert disorder.answered >= 12 * 4
             assert await say(session, b"end") == b"end"
             calls = [session.submit(EVT, Say(b""), Said) for _ in range(REQUESTS_IN_FLIGHT_MAX)]  # all credit is back
             for call in calls:
                 await call
+        await session.close()
+
+
+async def test_pending_can_be_awaited_by_many_and_again(tmp_path: Path) -> None:
+    async with echo_executive(tmp_path) as executive:
+        session = await Session.open(str(executive.path))
+        executive.hold = True
+        pending = session.submit(EVT, Say(b"once"), Said, outcome=lambda reply: getattr(reply, "data", b""))
+        got: list[bytes] = []
+
+        async def wait() -> None:
+            got.append(await pending)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(wait)
+            await until(lambda: executive.held)
+            assert not pending.done
+            executive.release()
+        assert pending.done
+        assert [*got, await pending] == [b"once"] * 4
         await session.close()
 
 
@@ -359,7 +394,7 @@ async def test_full_stream_of_events_stops_the_reading_until_it_is_drained(tmp_p
 
         async def listen() -> None:
             while len(got) < 5000:
-                got.extend(await session.next_events(EVT))  # type: ignore[arg-type]
+                got.extend(await session.next_events(EVT))
             done.set()
 
         async with anyio.create_task_group() as tasks:

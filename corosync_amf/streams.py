@@ -1,0 +1,149 @@
+"""The events of each service on a session, from the moment they are read to the moment the application takes them."""
+
+import os
+import select
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from corosync_amf.connection import Connection
+from corosync_amf.errors import BadHandle, InvalidParam, Library
+from corosync_amf.turns import Turns, Waiter
+from corosync_amf.wire import BadMessage, decode
+
+EVENTS_WAITING_MAX = 1024
+
+
+class Stream:
+    """One service's events: as they came (`msgspec.Raw`), or as the library made them."""
+
+    __slots__ = ("events", "kind", "selection", "waiters")
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        self.events: deque[object] = deque()
+        self.waiters: list[Waiter] = []
+        self.selection: tuple[int, select.epoll] | None = None
+
+    def close(self) -> None:
+        if self.selection is not None:
+            os.close(self.selection[0])
+            self.selection[1].close()
+            self.selection = None
+
+
+class Streams:
+    """While one stream holds EVENTS_WAITING_MAX events nothing is read from the executive."""
+
+    def __init__(self, turns: Turns, connection: Connection) -> None:
+        self._turns = turns
+        self._connection = connection
+        self._streams: dict[int, Stream] = {}
+
+    def __contains__(self, service: int) -> bool:
+        return service in self._streams
+
+    def attach(self, service: int, kind: Any) -> None:
+        """Begin to keep events, which are of the union `kind`.
+
+        Raises: InvalidParam: it is done already.
+        """
+        if service in self._streams:
+            raise InvalidParam(f"service {service} is on this session already")
+        self._streams[service] = Stream(kind)
+
+    def detach(self, service: int) -> None:
+        """Forget the stream; who waits for an event of it gets BadHandle."""
+        stream = self._streams.pop(service, None)
+        if stream is not None:
+            for waiter in stream.waiters:
+                self._turns.wake(waiter)
+            stream.close()
+            self._regulate()
+
+    def close(self) -> None:
+        """Forget all streams."""
+        for service in tuple(self._streams):
+            self.detach(service)
+
+    def tell(self, service: int, event: object) -> None:
+        """Put an event at the end of a stream; without a stream it is dropped."""
+        stream = self._streams.get(service)
+        if stream is None:
+            return
+        stream.events.append(event)
+        if len(stream.events) == 1 and stream.selection is not None:
+            os.eventfd_write(stream.selection[0], 1)
+        for waiter in stream.waiters:
+            self._turns.wake(waiter)
+        if len(stream.events) >= EVENTS_WAITING_MAX:
+            self._turns.is_stopped = True
+
+    async def wait(self, service: int) -> None:
+        """Return when an event waits.
+
+        Raises: BadHandle: no such stream (any more); Library: there will be none.
+        """
+        stream = self._get(service)
+        while not stream.events:
+            waiter = Waiter()
+            stream.waiters.append(waiter)
+            try:
+                await self._turns.until(waiter)
+            finally:
+                stream.waiters.remove(waiter)
+            stream = self._get(service)
+
+    def take(self, service: int, limit: int | None) -> list[Any]:
+        """Take the oldest events, at most `limit`, decoded.
+
+        Raises: BadHandle: no such stream (any more); Library: there are none, and will be none.
+        """
+        stream = self._get(service)
+        if not stream.events:
+            self._turns.check()
+            return []
+        count = len(stream.events) if limit is None else min(limit, len(stream.events))
+        taken = [stream.events.popleft() for _ in range(count)]
+        if not stream.events and stream.selection is not None:
+            os.eventfd_read(stream.selection[0])
+        if self._turns.is_stopped:
+            self._regulate()
+        return [self._decoded(event, stream.kind) for event in taken]
+
+    def waiting(self, service: int) -> int:
+        """How many events wait."""
+        stream = self._streams.get(service)
+        return len(stream.events) if stream is not None else 0
+
+    def fileno(self, service: int) -> int:
+        """A descriptor that is readable while an event waits or the socket has something to read."""
+        stream = self._get(service)
+        if stream.selection is None:
+            waiting = os.eventfd(1 if stream.events else 0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            either = select.epoll()
+            either.register(waiting, select.EPOLLIN)
+            either.register(self._connection.fileno(), select.EPOLLIN)
+            stream.selection = (waiting, either)
+        return stream.selection[1].fileno()
+
+    def _regulate(self) -> None:
+        streams = self._streams.values()
+        self._turns.is_stopped = any(len(stream.events) >= EVENTS_WAITING_MAX for stream in streams)
+        self._turns.hand_over()
+
+    def _get(self, service: int) -> Stream:
+        stream = self._streams.get(service)
+        if stream is None:
+            raise BadHandle("the service is finalized or the session closed")
+        return stream
+
+    def _decoded(self, event: object, kind: Any) -> Any:
+        if not isinstance(event, msgspec.Raw):
+            return event
+        try:
+            return decode(event, kind)
+        except BadMessage as error:
+            self._turns.end(Library, f"protocol error: an event cannot be read: {error}")
+            raise self._turns.error() from None
