@@ -29,7 +29,7 @@ class RingOptions:
     """How one node takes part.
 
     node_id             1..2^32-1, unique in the cluster
-    incarnation         greater at every start of this node: nanoseconds of the wall clock will do (below 2^64)
+    incarnation         greater at every start of this node: nanoseconds of the wall clock will do (below 2^63)
     timeouts            see `Timeouts`
     cluster_name        for log lines; the seal keeps other clusters out
     window_bytes        what this node's socket can hold unread (SO_RCVBUF as the kernel charges it); the smallest of
@@ -66,7 +66,7 @@ class RingOptions:
     def __post_init__(self) -> None:
         for problem, found in (
             ("node_id must be in 1..2^32-1", not 0 < self.node_id < 1 << 32),
-            ("incarnation must be in 1..2^64-1", not 0 < self.incarnation < 1 << 64),
+            ("incarnation must be in 1..2^63-1", not 0 < self.incarnation < 1 << 63),
             ("packet_bytes_max must be in 512..65507", not 512 <= self.packet_bytes_max <= 65_507),
             ("window_bytes must be at least 4096", self.window_bytes < 4096),
             ("ring_seq must be in 0..2^63-1", not 0 <= self.ring_seq < 1 << 63),

@@ -40,11 +40,11 @@ _TOKEN: Final = struct.Struct("<QIQQQIQIQIH")
 RTR_MAX: Final = 400
 
 _MEMBERS_MAX: Final = 128
-_U64_MAX: Final = (1 << 63) - 1
+_INT64_MAX: Final = (1 << 63) - 1
 
 _NodeId = Annotated[int, msgspec.Meta(ge=1, le=(1 << 32) - 1)]
-_Seq = Annotated[int, msgspec.Meta(ge=0, le=_U64_MAX)]
-_Incarnation = Annotated[int, msgspec.Meta(ge=0, le=(1 << 64) - 1)]
+_Seq = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
+_Incarnation = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
 _Nodes = Annotated[tuple[_NodeId, ...], msgspec.Meta(max_length=2 * _MEMBERS_MAX)]
 
 

@@ -168,10 +168,9 @@ class Ring:
     def wake(self, now: float) -> list[Effect]:
         """Do what is due. Harmless when nothing is."""
         self._now = now
-        timers = self._timers
-        for timer in sorted((timer for timer in timers if timers[timer] <= now), key=timers.__getitem__):
-            if not self.left and timers.get(timer, math.inf) <= now:
-                del timers[timer]
+        for timer, _ in sorted(self._timers.items(), key=lambda item: item[1]):
+            if self._timers.get(timer, math.inf) <= now:
+                del self._timers[timer]
                 self._due(timer)
         return self._finish()
 
@@ -314,7 +313,10 @@ class Ring:
             counters.retransmissions += len(resent)
             counters.packets_sent += len(fresh)
             seal = self._seal
-            self._out.append(Broadcast([seal(packets.DATA, frame) for frame in resent + fresh]))
+            sealed = [seal(packets.DATA, frame) for frame in resent + fresh]
+            self._out.append(
+                Broadcast(sealed, beyond=self.state is RECOVERY)
+            )  # `members` is the former ring until then
         counters.retransmissions_requested += len(token.rtr)
         token.hop += 1
         self._forwarded_at = self._now
