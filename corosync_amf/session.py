@@ -358,7 +358,7 @@ class Session:
 
     # ---- events
 
-    def attach(self, service: Service, kind: Any) -> None:
+    def attach(self, service: int, kind: Any) -> None:
         """From now on keep the events of `service`, which are of the union `kind`.
 
         Raises: BadHandle: the session is closed; InvalidParam: the service is attached already.
@@ -366,19 +366,25 @@ class Session:
         self._check()
         self._streams.attach(service, kind)
 
-    def detach(self, service: Service) -> None:
+    def divert(self, service: int, choose: Callable[[Any], int]) -> None:
+        """Put each event of `service` into the stream whose number `choose(event)` gives: a part of a service's events
+        can have a reader of its own. An event for a stream that is not attached is dropped.
+        """
+        self._streams.divert(service, choose)
+
+    def detach(self, service: int) -> None:
         """Keep no events of `service` any more; who waits for one gets BadHandle."""
         self._streams.detach(service)
 
-    def is_attached(self, service: Service) -> bool:
+    def is_attached(self, service: int) -> bool:
         """Whether a service object uses `service` on this session."""
         return service in self._streams
 
-    def tell(self, service: Service, event: object) -> None:
+    def tell(self, service: int, event: object) -> None:
         """Put an event at the end of the service's stream, as if the executive had sent it."""
         self._streams.tell(service, event)
 
-    async def next_events(self, service: Service) -> list[Any]:
+    async def next_events(self, service: int) -> list[Any]:
         """Wait for at least one event of `service`; return all that are there. Call it again for more.
 
         While 1024 events of one service wait, nothing is read from the executive.
@@ -388,7 +394,7 @@ class Session:
         await self.wait_events(service)
         return self._streams.take(service, None)
 
-    async def wait_events(self, service: Service) -> None:
+    async def wait_events(self, service: int) -> None:
         """Return when an event of `service` waits; `take_events` returns it.
 
         Raises: as `next_events`.
@@ -396,7 +402,7 @@ class Session:
         self._check_thread()
         await self._streams.wait(service)
 
-    def take_events(self, service: Service, limit: int | None = None) -> list[Any]:
+    def take_events(self, service: int, limit: int | None = None) -> list[Any]:
         """The events of `service` that wait, at most `limit`, the oldest first; none: an empty list.
 
         Raises: as `next_events`.
@@ -410,11 +416,11 @@ class Session:
         if not self._turns.has_ended:
             self._turns.receive_now()
 
-    def waiting(self, service: Service) -> int:
+    def waiting(self, service: int) -> int:
         """How many events of `service` wait to be read."""
         return self._streams.waiting(service)
 
-    def fileno_for(self, service: Service) -> int:
+    def fileno_for(self, service: int) -> int:
         """A descriptor that is readable while an event of `service` waits. The session owns it.
 
         It is readable, too, while the executive's answers have not been read: `poll`, then `take_events`.

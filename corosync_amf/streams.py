@@ -3,6 +3,7 @@
 import os
 import select
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,10 +19,11 @@ EVENTS_WAITING_MAX = 1024
 class Stream:
     """One service's events: as they came (`msgspec.Raw`), or as the library made them."""
 
-    __slots__ = ("events", "kind", "selection", "waiters")
+    __slots__ = ("divert", "events", "kind", "selection", "waiters")
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
+        self.divert: Callable[[Any], int] | None = None
         self.events: deque[object] = deque()
         self.waiters: list[Waiter] = []
         self.selection: tuple[int, select.epoll] | None = None
@@ -53,6 +55,13 @@ class Streams:
             raise InvalidParam(f"service {service} is on this session already")
         self._streams[service] = Stream(kind)
 
+    def divert(self, service: int, choose: Callable[[Any], int]) -> None:
+        """Put each event into the stream whose number `choose(event)` gives; without such a stream it is dropped.
+
+        Raises: BadHandle: no such stream.
+        """
+        self._get(service).divert = choose
+
     def detach(self, service: int) -> None:
         """Forget the stream; who waits for an event of it gets BadHandle."""
         stream = self._streams.pop(service, None)
@@ -70,6 +79,9 @@ class Streams:
     def tell(self, service: int, event: object) -> None:
         """Put an event at the end of a stream; without a stream it is dropped."""
         stream = self._streams.get(service)
+        if stream is not None and stream.divert is not None:
+            event = self._decoded(event, stream.kind)
+            stream = self._streams.get(stream.divert(event))
         if stream is None:
             return
         stream.events.append(event)
