@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import anyio
 import pytest
+
 from aisexec.drive import Driver, open_driver
 
 BACKENDS = ["asyncio", "trio"]

@@ -1,0 +1,98 @@
+"""One ring over real networks: three machines (network namespaces) on a switch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conformance.nets import KEY
+from tests.real.namespaces import Machines, have_namespaces
+from tests.real.ring_nodes import RingNode, RingNodes
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.namespaces,
+    pytest.mark.skipif(not have_namespaces(), reason="needs root and network namespaces"),
+]
+MODES = ["ipv4 multicast", "ipv6 multicast", "ipv4 unicast", "ipv6 unicast"]
+
+
+@pytest.fixture
+def machines() -> Iterator[Machines]:
+    with Machines(3) as machines:
+        yield machines
+
+
+@pytest.fixture
+def nodes() -> Iterator[RingNodes]:
+    with RingNodes() as nodes:
+        yield nodes
+
+
+def options(machines: Machines, mode: str, node: int, **more: Any) -> dict[str, Any]:
+    version, way = mode.split()
+    addresses = {number: getattr(machines, version)(number) for number in machines.numbers}
+    plain = {"node_id": node, "incarnation": 1, "address": addresses[node], "port": 5404}
+    if way == "multicast":
+        plain["multicast"] = ["ff05::1" if version == "ipv6" else "239.192.1.1", 5405]
+    else:
+        plain["peers"] = {number: (address, 5404) for number, address in addresses.items()}
+    return plain | {"key": KEY.hex(), "token": 0.5, "downcheck": 0.1} | more
+
+
+def start(nodes: RingNodes, machines: Machines, mode: str, **more: Any) -> None:
+    for number in machines.numbers:
+        nodes[number] = RingNode(options(machines, mode, number, **more), machines.command(number))
+    nodes.formed(*machines.numbers)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_three_machines_form_one_ring_and_carry_large_packets(machines: Machines, nodes: RingNodes, mode: str) -> None:
+    start(nodes, machines, mode)
+    for node in nodes.values():
+        node.tell("send 500 100")
+        node.tell("send 20 50000")
+        node.tell("send 1 1000000")
+    nodes.agreed(1563, 1, 2, 3)
+    counters = nodes[1].counters()
+    assert counters["udp_segmented"] > 0
+    assert counters["configurations"] == sum("kind" in fact for fact in nodes[1].told)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_machine_whose_link_goes_down_and_up_is_in_the_ring_again(
+    machines: Machines, nodes: RingNodes, mode: str
+) -> None:
+    start(nodes, machines, mode)
+    machines.link_down(2)
+    nodes.formed(1, 3)
+    nodes.formed(2)
+    machines.link_up(2)
+    nodes.formed(1, 2, 3)
+    nodes[2].tell("send 100 1000")
+    nodes.agreed(100, 1, 2, 3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_machine_unplugged_from_the_switch_is_in_the_ring_again_when_it_is_plugged(
+    machines: Machines, nodes: RingNodes, mode: str
+) -> None:
+    start(nodes, machines, mode)
+    machines.unplug(3)
+    nodes.formed(1, 2)
+    nodes.formed(3)
+    machines.plug(3)
+    nodes.formed(1, 2, 3)
+    nodes[3].tell("send 100 1000")
+    nodes.agreed(100, 1, 2, 3)
+
+
+@pytest.mark.parametrize("netmtu", [1472, 8000])
+def test_network_that_must_not_or_cannot_segment_carries_the_ring(
+    machines: Machines, nodes: RingNodes, netmtu: int
+) -> None:
+    start(nodes, machines, "ipv4 multicast", netmtu=netmtu)
+    nodes[1].tell("send 200 1000")
+    nodes[2].tell("send 1 500000")
+    nodes.agreed(201, 1, 2, 3)
+    assert nodes[1].counters()["udp_segmented"] == 0
