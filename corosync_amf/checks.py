@@ -40,7 +40,7 @@ def check_flags(value: object, kind: type[F], what: str = "flags") -> F:
     number = check_int(value, what, minimum=None)
     known = 0
     for member in kind:
-        known |= member
+        known |= int(member)
     if number & ~known:
         raise BadFlags(f"{what} has unknown bits: {number & ~known:#x}")
     return kind(number)

@@ -30,7 +30,8 @@ from corosync_amf.ais import DispatchFlags
 from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
 from corosync_amf.engine import Message, Query, Request, Service
 from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient
-from corosync_amf.session import Pending, Session
+from corosync_amf.pending import Pending
+from corosync_amf.session import Session
 from corosync_amf.versions import SUPPORTED, check_version, negotiate
 
 __all__ = [
@@ -342,7 +343,7 @@ def check_callbacks(events: object, kind: type[IntFlag]) -> int:
     """
     every = 0
     for member in kind:
-        every |= member
+        every |= int(member)
     if events is None:
         return every
     if not isinstance(events, kind) or events & ~every:
