@@ -1,0 +1,148 @@
+"""Applications that keep their state and their service when a process, a node or a network fails.
+
+    from corosync_amf import ckpt, clm, amf         one service, or all over one connection:
+    from corosync_amf import connect
+    from corosync_amf import Component              the base class of what AMF starts
+    from corosync_amf import AisError, NotExist     one exception class per AIS error code
+
+Names are imported when they are first used, so that importing this package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from corosync_amf._version import __version__
+
+if TYPE_CHECKING:
+    from corosync_amf import ais, errors
+    from corosync_amf.cluster import Cluster, connect
+    from corosync_amf.component import Component
+    from corosync_amf.errors import (
+        Access,
+        AccessDenied,
+        AisError,
+        BadFlags,
+        BadHandle,
+        BadOperation,
+        Busy,
+        CampaignCanceled,
+        CampaignErrorDetected,
+        CampaignFailed,
+        CampaignProcFailed,
+        CampaignSuspended,
+        CampaignSuspending,
+        Deployment,
+        Exist,
+        FailedOperation,
+        Init,
+        Interrupt,
+        InvalidParam,
+        Library,
+        MessageError,
+        NameNotFound,
+        NameTooLong,
+        NoBindings,
+        NoMemory,
+        NoOp,
+        NoResources,
+        NoSections,
+        NoSpace,
+        NotExist,
+        NotReady,
+        NotSupported,
+        QueueFull,
+        QueueNotAvailable,
+        RepairPending,
+        State,
+        TimedOut,
+        TooBig,
+        Transient,
+        TryAgain,
+        Unavailable,
+        Usage,
+        Version,
+    )
+    from corosync_amf.services import amf, ckpt, clm
+
+__all__ = [
+    "Access",
+    "AccessDenied",
+    "AisError",
+    "BadFlags",
+    "BadHandle",
+    "BadOperation",
+    "Busy",
+    "CampaignCanceled",
+    "CampaignErrorDetected",
+    "CampaignFailed",
+    "CampaignProcFailed",
+    "CampaignSuspended",
+    "CampaignSuspending",
+    "Cluster",
+    "Component",
+    "Deployment",
+    "Exist",
+    "FailedOperation",
+    "Init",
+    "Interrupt",
+    "InvalidParam",
+    "Library",
+    "MessageError",
+    "NameNotFound",
+    "NameTooLong",
+    "NoBindings",
+    "NoMemory",
+    "NoOp",
+    "NoResources",
+    "NoSections",
+    "NoSpace",
+    "NotExist",
+    "NotReady",
+    "NotSupported",
+    "QueueFull",
+    "QueueNotAvailable",
+    "RepairPending",
+    "State",
+    "TimedOut",
+    "TooBig",
+    "Transient",
+    "TryAgain",
+    "Unavailable",
+    "Usage",
+    "Version",
+    "__version__",
+    "ais",
+    "amf",
+    "ckpt",
+    "clm",
+    "connect",
+    "errors",
+]
+
+_MODULES: Final = {
+    "ais": "corosync_amf.ais",
+    "amf": "corosync_amf.services.amf",
+    "ckpt": "corosync_amf.services.ckpt",
+    "clm": "corosync_amf.services.clm",
+    "errors": "corosync_amf.errors",
+}
+_HOMES: Final = {
+    "Cluster": "corosync_amf.cluster",
+    "Component": "corosync_amf.component",
+    "connect": "corosync_amf.cluster",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _MODULES:
+        value: Any = import_module(_MODULES[name])
+    else:
+        value = getattr(import_module(_HOMES.get(name, "corosync_amf.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

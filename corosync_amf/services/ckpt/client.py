@@ -1,0 +1,257 @@
+"""Checkpoints as an application uses them.
+
+    async with initialize() as service:
+        async with service.checkpoint_open("calls", creation_attributes=CreationAttributes()) as calls:
+            await calls.write_batch({"call-17": b"answered", "call-16": None})
+
+Source: SAI-AIS-CKPT-B.02.02 chapter 3.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from corosync_amf.engine import Done, Request, Service
+from corosync_amf.errors import AisError, BadHandle, Exist, InvalidParam, Library, NotExist, TooBig, Transient
+from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_name
+from corosync_amf.session import Session
+
+from . import messages as m
+from .arguments import opening_of
+from .checkpoint import Checkpoint, SectionsChanged, stream_of
+from .messages import Tracking
+from .values import Callback, CreationAttributes, OpenFlags
+
+CLOSE_SECONDS = 5.0
+NOWHERE = 0
+"""The number of no stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointOpened:
+    """Event: the outcome of `checkpoint_open_async`. Source: SaCkptCheckpointOpenCallbackT."""
+
+    invocation: int
+    checkpoint: Checkpoint | None
+    error: AisError | None
+
+
+class CkptService(ServiceClient):
+    """A session with the checkpoint service. Get it with `initialize`; iterate over it for its events."""
+
+    service: ClassVar[Service] = Service.CKPT
+    versions: ClassVar[tuple[str, ...]] = SUPPORTED["CKPT"]
+    callback = Callback
+    event_type = m.CkptEvent
+    _numbers: ClassVar = itertools.count(1)
+
+    def __init__(self, session: Session, **arguments: Any) -> None:
+        """For `initialize`."""
+        super().__init__(session, **arguments)
+        self._open: dict[int, Checkpoint] = {}
+        self._tracking = Tracking.OFF
+        self._tracked: set[int] = set()
+
+    async def start(self) -> None:
+        """See `ServiceClient`."""
+        self.session.divert(Service.CKPT, self._stream_of)
+
+    async def stop(self) -> None:
+        """See `ServiceClient`."""
+        numbers = sorted(self._open)
+        for checkpoint in [self._open[number] for number in numbers]:
+            checkpoint.shut()
+        if numbers:
+            await self.close_handles(numbers)
+
+    def _stream_of(self, event: Any) -> int:
+        if not isinstance(event, m.Changed):
+            return Service.CKPT
+        checkpoint = self._open.get(event.handle)
+        if checkpoint is None or checkpoint.tracking is Tracking.OFF:
+            return NOWHERE
+        return stream_of(event.handle) if checkpoint.is_streamed else Service.CKPT
+
+    def translate(self, message: Any) -> object | None:
+        """See `ServiceClient`."""
+        checkpoint = self._open.get(message.handle)
+        if checkpoint is None:
+            return None
+        return SectionsChanged(checkpoint, message.changes, message.epoch, message.sequence)
+
+    # ---- opening
+
+    def checkpoint_open(
+        self,
+        name: str,
+        open_flags: OpenFlags | None = None,
+        creation_attributes: CreationAttributes | None = None,
+        *,
+        timeout: float | None = 10.0,
+    ) -> Opening[Checkpoint]:
+        """Open a checkpoint, and create it when it is not there and attributes are given: await or enter the result.
+
+        `open_flags` None means READ | WRITE, and CREATE when attributes are given. `timeout` in seconds, None:
+        for ever.
+
+        Raises: BadFlags: no or unknown bits; InvalidParam: CREATE without attributes or attributes without CREATE,
+        impossible attributes; TooBig: name; NotExist (SA_AIS_ERR_NOT_EXIST): not there, without CREATE; Exist
+        (SA_AIS_ERR_EXIST): there, with other attributes; NotSupported: persistent; NoResources; TimedOut.
+        Source: saCkptCheckpointOpen.
+        """
+
+        async def open() -> Checkpoint:
+            self.check_open()
+            flags, attributes = opening_of(open_flags, creation_attributes)
+            request = self._request_to_open(check_name(name), flags, attributes)
+            opened = await self.request(
+                request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
+            )
+            return self._opened(request, opened)
+
+        return Opening(open, Checkpoint.close)
+
+    def checkpoint_open_async(
+        self,
+        name: str,
+        open_flags: OpenFlags | None = None,
+        creation_attributes: CreationAttributes | None = None,
+        *,
+        invocation: int | None = None,
+    ) -> Pending[Checkpoint]:
+        """`checkpoint_open` without waiting; the outcome is also an event, CheckpointOpened.
+
+        Raises: BadFlags, InvalidParam, TooBig; Init (SA_AIS_ERR_INIT): without Callback.OPEN.
+        Source: saCkptCheckpointOpenAsync.
+        """
+        self.check_open()
+        flags, attributes = opening_of(open_flags, creation_attributes)
+        number = self.invocation(invocation)
+        try:
+            check_name(name)
+        except TooBig:
+            self.check_callback(Callback.OPEN)
+            raise
+        self.check_callback(Callback.OPEN)
+        request = self._request_to_open(name, flags, attributes)
+        return self.submit(
+            request, m.Opened, lambda opened: self._opened(request, opened), CheckpointOpened, invocation=number
+        )
+
+    def _request_to_open(self, name: str, flags: OpenFlags, attributes: m.Attributes | None) -> m.Open:
+        tracking = self._tracking if flags & OpenFlags.WRITE else Tracking.OFF
+        return m.Open(next(self._numbers), name, int(flags), attributes, tracking)
+
+    def _opened(self, request: m.Open, opened: m.Opened) -> Checkpoint:
+        if not self.is_open:
+            self.release(m.Close((request.handle,)))
+            raise BadHandle("the service was finalized meanwhile")
+        checkpoint = Checkpoint(self, request.handle, request.name, OpenFlags(request.open_flags), opened.attributes)
+        checkpoint.tracking = request.tracking
+        self._open[request.handle] = checkpoint
+        if request.tracking is not Tracking.OFF:
+            self._tracked.add(request.handle)
+        return checkpoint
+
+    async def checkpoint_unlink(self, name: str) -> None:
+        """Take the name away; the data live until the last handle is closed.
+
+        Raises: NotExist (SA_AIS_ERR_NOT_EXIST): no such name; TooBig.
+        Source: saCkptCheckpointUnlink.
+        """
+        self.check_open()
+        await self.request(m.Unlink(check_name(name)), Done)
+
+    # ---- tracking
+
+    async def track(self, *, data: bool = True) -> None:
+        """Track every checkpoint that this session has open for WRITE, or opens later.
+
+        Raises: Init (SA_AIS_ERR_INIT): without Callback.TRACK; Exist: tracked already.
+        Source: saCkptTrack of OpenSAF.
+        """
+        self.check_open()
+        if not isinstance(data, bool):
+            raise InvalidParam("data must be a bool")
+        self.check_callback(Callback.TRACK)
+        if self._tracking is not Tracking.OFF:
+            raise Exist("the session tracks already")
+        self._tracking = Tracking.DATA if data else Tracking.IDS
+        chosen = [each for each in self._open.values() if each.open_flags & OpenFlags.WRITE]
+        chosen = [each for each in chosen if each.tracking is Tracking.OFF]
+        self._tracked.update(each.number for each in chosen)
+        if not chosen:
+            return
+        try:
+            await self.track_some(chosen, self._tracking)
+        except BaseException:
+            self._tracking = Tracking.OFF
+            self._tracked.clear()
+            raise
+
+    async def track_stop(self) -> None:
+        """End what `track` began. Raises: NotExist (SA_AIS_ERR_NOT_EXIST): not tracked."""
+        self.check_open()
+        if self._tracking is Tracking.OFF:
+            raise NotExist("the session does not track")
+        self._tracking = Tracking.OFF
+        chosen = [self._open[number] for number in sorted(self._tracked) if number in self._open]
+        self._tracked.clear()
+        tracked = [each for each in chosen if each.tracking is not Tracking.OFF]
+        for checkpoint in tracked:
+            checkpoint.tracking = Tracking.OFF
+        if tracked:
+            await self.request(m.Untrack(tuple(each.number for each in tracked)), Done)
+
+    async def track_some(self, checkpoints: Sequence[Checkpoint], tracking: Tracking) -> None:
+        """For `track` of service and checkpoint: the events of these may come from now on."""
+        before = [each.tracking for each in checkpoints]
+        for checkpoint in checkpoints:
+            checkpoint.tracking = tracking
+        try:
+            await self.request(m.Track(tuple(each.number for each in checkpoints), tracking), Done)
+        except BaseException:
+            for checkpoint, was in zip(checkpoints, before, strict=True):
+                checkpoint.tracking = was
+            raise
+
+    # ---- for Checkpoint
+
+    def forget(self, checkpoint: Checkpoint) -> None:
+        """The handle is closed."""
+        self._open.pop(checkpoint.number, None)
+        self._tracked.discard(checkpoint.number)
+        self.session.detach(stream_of(checkpoint.number))
+
+    async def close_handles(self, numbers: Sequence[int]) -> None:
+        """Give handles back."""
+        try:
+            await self.request(m.Close(tuple(numbers)), Done, timeout=CLOSE_SECONDS)
+        except (Library, Transient):
+            pass  # the executive closes what a lost client had open
+
+    def release(self, message: Request) -> None:
+        """Give something back without waiting."""
+        try:
+            self.session.post(Service.CKPT, message)
+        except AisError:
+            pass  # the executive gives back what a lost client had
+
+
+def initialize(
+    *,
+    version: str = SUPPORTED["CKPT"][-1],
+    events: Callback = Callback.ALL,
+    retry: bool = True,
+    address: str | None = None,
+) -> Opening[CkptService]:
+    """Open a session with the checkpoint service: enter or await the result.
+
+    `events`: the kinds wanted. `retry=False`: TryAgain is raised at once. `address`: the executive's socket, default
+    from the environment.
+
+    Raises: InvalidParam, Version (SA_AIS_ERR_VERSION), Library: no executive.
+    Source: saCkptInitialize.
+    """
+    return CkptService.opening(version=version, events=events, retry=retry, address=address)

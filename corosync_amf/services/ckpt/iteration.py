@@ -1,0 +1,87 @@
+"""The iteration over the sections of a checkpoint."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Self
+
+import anyio.lowlevel
+import msgspec
+
+from corosync_amf.errors import BadHandle, NoSections
+
+from .messages import ListSections, Sections
+from .values import SectionDescriptor
+
+READ_AHEAD: Final = 256
+
+
+class SectionIterator:
+    """Over the sections that were there when it was made; those deleted since are left out.
+
+    `next` asks each time. As an async iterator it reads up to 256 sections ahead, and anew after a deletion through
+    this handle.
+    """
+
+    def __init__(
+        self, ask: Callable[[ListSections], Awaitable[Sections]], query: ListSections, deletions: Callable[[], int]
+    ) -> None:
+        """For `Checkpoint.section_iteration_initialize`. `deletions` counts those made through the same handle;
+        it raises BadHandle when that is closed.
+        """
+        self._ask = ask
+        self._query = query
+        self._count_deletions = deletions
+        self._ahead: deque[tuple[int, SectionDescriptor]] = deque()
+        self._after = 0
+        self._deletions = deletions()
+        self._is_open = True
+
+    async def next(self) -> SectionDescriptor:
+        """The next section.
+
+        Raises: NoSections (SA_AIS_ERR_NO_SECTIONS): at the end; NotExist: no active replica; BadHandle.
+        Source: saCkptSectionIterationNext.
+        """
+        return await self._take(1)
+
+    async def finalize(self) -> None:
+        """End the iteration. Source: saCkptSectionIterationFinalize."""
+        self._check()
+        self._is_open = False
+        self._ahead.clear()
+        await anyio.lowlevel.checkpoint()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SectionDescriptor:
+        try:
+            return await self._take(READ_AHEAD)
+        except NoSections:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        self._check()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._is_open = False
+
+    def _check(self) -> None:
+        if not self._is_open:
+            raise BadHandle("the iteration is finalized")
+        self._count_deletions()
+
+    async def _take(self, count: int) -> SectionDescriptor:
+        self._check()
+        ahead, deletions = self._ahead, self._count_deletions()
+        if count == 1 or self._deletions != deletions:
+            ahead.clear()
+        if not ahead:
+            self._deletions = deletions
+            page = await self._ask(msgspec.structs.replace(self._query, after=self._after, count=count))
+            ahead.extend(zip(page.births, page.descriptors, strict=True))
+        if not ahead:
+            raise NoSections("no further section")
+        self._after, descriptor = ahead.popleft()
+        return descriptor
