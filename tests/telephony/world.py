@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from telephony import sip
 from telephony.calls import Calls
 from telephony.ids import Ids
-from telephony.model import Bill, Cdr, Commit, Send, Service
+from telephony.model import Bill, Cdr, Commit, Send, Service, decode
 from telephony.phone import Phone, Step
 
 SERVER = ("127.0.1.100", 5060)
@@ -80,7 +80,7 @@ class World:
             self.return_at = None
             self.last_audio.clear()
             self.server = Calls(self.service, self.last_audio)
-            assert self.server.load(self.safe) == []
+            self.server.adopt(decode(record) for record in self.safe.values())
             self._carry_out(self.server.takeover(self.now))
         if self.tick_at <= self.now:
             self.tick_at = self.now + PACKET

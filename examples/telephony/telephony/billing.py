@@ -59,14 +59,14 @@ def hung_up_at(
 
     `outage` is from when to when nobody served, None if there was no takeover; `last_audio` when the one who hung up
     was last heard by this instance, None if he sends no audio, so that his silence means nothing; `claimed` when the
-    sender says it sent the BYE first.
+    sender says it sent the BYE first. With neither there is nothing to go by, and what arrives is taken as it comes.
     """
-    if outage is None or last_audio is None:
+    if outage is None or (last_audio is None and claimed is None):
         return arrived
     start, end = outage
-    if last_audio >= end:
+    if last_audio is not None and last_audio >= end:
         return arrived
-    moments = [arrived] if arrived - end < SILENCE else []
+    moments = [arrived] if last_audio is None or arrived - end < SILENCE else []
     before = 0.0
     for span in REPEATED_AFTER:
         # The repetition before this one was lost as well, otherwise it would have been seen.

@@ -6,12 +6,11 @@ sends it when that change is safe. If the server dies before, nobody has heard o
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
 from msgspec.structs import replace
 from sipmessage import Request, Response
 
 from telephony import billing, duties, requests, responses, sip
-from telephony.model import PREFIX, Bill, Call, Commit, Send, Service, Side, decode, encode
+from telephony.model import PREFIX, Bill, Call, Commit, Send, Service, Side, encode
 from telephony.timers import Timers
 
 Repeats = dict[duties.Slot, tuple[float, float]]  # when next, and the interval that led to it
@@ -37,17 +36,10 @@ class Calls:
 
     # State that comes from elsewhere
 
-    def load(self, state: Mapping[str, bytes | None]) -> list[str]:
-        """Follow the checkpoint: None deletes. Returns the keys whose value could not be read."""
-        unreadable = []
-        for key, value in state.items():
-            if not key.startswith(PREFIX):
-                continue
-            try:
-                self._store(key.removeprefix(PREFIX), None if value is None else decode(value))
-            except msgspec.MsgspecError:
-                unreadable.append(key)
-        return unreadable
+    def adopt(self, calls: Iterable[Call]) -> None:
+        """Take over what a predecessor has left."""
+        for call in calls:
+            self._store(call.id, call)
 
     def takeover(self, now: float) -> list[Commit]:
         """Become the one who serves: send again at once what a predecessor may not have sent."""

@@ -174,3 +174,8 @@ class Commit(msgspec.Struct, frozen=True):
 
     changes: dict[str, bytes | None]
     then: tuple[Send | Bill, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The calls that change."""
+        return [key.removeprefix(PREFIX) for key in self.changes]

@@ -1,0 +1,166 @@
+"""A component host in miniature: it runs call servers in this process, keeps their checkpoint, and can kill them.
+
+It gives `CallServer` what the real host gives it (the hooks, and a context with the public names), and its checkpoint
+outlives any instance, as the replicated one does.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from corosync_amf import ComponentContext
+from corosync_amf.ais import Dn
+from corosync_amf.errors import AccessDenied
+from telephony.callserver import CallServer
+
+CSI = Dn("safCsi=sip,safSi=calls,safApp=phone")
+COMMIT_TIME = 0.002  # about one round of the ring
+log = logging.getLogger("telephony.test")
+
+
+@dataclass(frozen=True)
+class FakeAssignment:
+    attributes: Mapping[str, tuple[str, ...]]
+
+
+@dataclass
+class FakeContext:
+    """What an instance of the call server uses of `ComponentContext`."""
+
+    host: "Host"
+    csis: dict[Dn, FakeAssignment]
+    dead: bool = False
+    tasks: list["asyncio.Task[object]"] = field(default_factory=list)
+    log: logging.Logger = log
+
+    async def checkpoint(self, changes: Mapping[str, bytes | None]) -> None:
+        await asyncio.sleep(COMMIT_TIME)
+        self.guard()
+        await self.host.write(changes)
+
+    def guard(self) -> None:
+        if self.dead:
+            raise AccessDenied("another component was made active")
+
+    def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(coroutine))
+
+
+@dataclass
+class Host:
+    """A 2N group of call servers without cluster: one active, one standby that follows the checkpoint."""
+
+    attributes: dict[str, tuple[str, ...]]
+    state: dict[str, bytes] = field(default_factory=dict)
+    failovers: list[float] = field(default_factory=list)
+    writes: int = 0
+    written: int = 0
+
+    async def start(self) -> None:
+        self.standby = await self._standby()
+        await self._activate()
+
+    async def write(self, changes: Mapping[str, bytes | None]) -> None:
+        self.writes += 1
+        self.written += sum(len(value) for value in changes.values() if value is not None)
+        for key, value in changes.items():
+            if value is None:
+                self.state.pop(key, None)
+            else:
+                self.state[key] = value
+        await self.standby[0].state_updated(self.context(self.standby[1]), CSI, dict(changes))
+
+    async def kill(self, outage: float = 0.0) -> None:
+        """The active instance dies as a process does: nothing of it runs any more, its sockets are gone.
+
+        After `outage` seconds the standby is promoted.
+        """
+        await self._die()
+        before = time.monotonic()
+        await asyncio.sleep(outage)
+        await self._activate()
+        self.failovers.append(time.monotonic() - before)
+
+    async def swap(self) -> None:
+        """An orderly change of places."""
+        component, ctx = self.active
+        await component.on_quiesced(self.context(ctx), CSI)
+        await self._reap(ctx)
+        await self._activate()
+
+    async def stop(self) -> None:
+        component, ctx = self.active
+        await component.on_quiesced(self.context(ctx), CSI)
+        await self._reap(ctx)
+
+    def context(self, ctx: FakeContext) -> ComponentContext:
+        return cast(ComponentContext, ctx)
+
+    def check(self) -> None:
+        """Raises what a task of the active instance has raised."""
+        for task in self.active[1].tasks:
+            if task.done():
+                task.result()
+
+    async def _standby(self) -> tuple[CallServer, FakeContext]:
+        component = CallServer()
+        ctx = FakeContext(self, {CSI: FakeAssignment(self.attributes)})
+        await component.restore(self.context(ctx), CSI, dict(self.state))
+        await component.on_standby(self.context(ctx), CSI)
+        return component, ctx
+
+    async def _activate(self) -> None:
+        self.active = self.standby
+        self.standby = await self._standby()
+        await self.active[0].on_active(self.context(self.active[1]), CSI)
+
+    async def _die(self) -> None:
+        component, ctx = self.active
+        ctx.dead = True
+        for task in ctx.tasks:
+            task.cancel()
+        await self._reap(ctx)
+
+    async def _reap(self, ctx: FakeContext) -> None:
+        for task in ctx.tasks:
+            await asyncio.gather(task, return_exceptions=True)
+        ctx.tasks.clear()
+
+
+@dataclass
+class Place:
+    """Addresses on loopback that nobody else uses, and a file for the records."""
+
+    server: tuple[str, int]
+    callee: tuple[str, int]
+    cdr: Path
+    rtp: str
+
+    @classmethod
+    def find(cls, directory: Path) -> "Place":
+        # Every process has an address of its own, so that test runs beside this one cannot get in the way.
+        host = f"127.{100 + os.getpid() // 62500 % 100}.{os.getpid() // 250 % 250}.{1 + os.getpid() % 250}"
+        return cls((host, _free(host)), ("127.0.0.1", _free("127.0.0.1")), directory / "cdr.jsonl", "20000-21999")
+
+    def attributes(self, **more: str) -> dict[str, tuple[str, ...]]:
+        texts = {
+            "address": f"{self.server[0]}:{self.server[1]}",
+            "route": f"{self.callee[0]}:{self.callee[1]}",
+            "rtp": self.rtp,
+            "secret": "test",
+            "cdr": str(self.cdr),
+            **more,
+        }
+        return {name: (text,) for name, text in texts.items()}
+
+
+def _free(host: str) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
