@@ -17,7 +17,7 @@ import socket
 import stat
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,9 +77,13 @@ class ListenerOptions:
     clients_max: int = 4096
     queue_bytes_high: int = 4 * 1024 * 1024
     queue_bytes_max: int = 64 * 1024 * 1024
-    send_buffer_bytes: int = 1024 * 1024
+    send_buffer_bytes: int = 1024 * 1024  # must hold a whole piece
     hello_seconds: float = 5.0
     standstill_seconds: float = 60.0
+
+    def allows(self, uid: int, groups: Collection[int], own_uid: int) -> bool:
+        """Whether a process of this user and these groups may connect to an executive that `own_uid` runs."""
+        return uid in (0, own_uid) or uid in self.uids or not self.gids.isdisjoint(groups)
 
 
 class _Peer:
@@ -214,7 +218,7 @@ class Listener:
         peer = _Peer(connected, self._next_number, pid, self._driver.now() + self.options.hello_seconds)
         self._next_number += 1
         self._peers[peer.number] = peer
-        if uid not in {0, os.geteuid()} | self.options.uids and self.options.gids.isdisjoint({gid, *groups}):
+        if not self.options.allows(uid, (gid, *groups), os.geteuid()):
             self._drop(peer, f"user {uid} may not use this executive", refuse=True)
         elif len(self._peers) > self.options.clients_max:
             self._drop(peer, f"there are {self.options.clients_max} clients already", refuse=True)

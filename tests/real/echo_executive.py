@@ -10,7 +10,7 @@ from aisexec.drive import open_driver
 from aisexec.ipc import Arrival, Listener, ListenerOptions, Lost
 from corosync_amf.engine import Done, Failed, Message, Query, Request, Service
 from corosync_amf.service import ServiceClient
-from corosync_amf.wire import PROTOCOL, Ask, Events, Hello, Replies, Requests, Welcome, decode, encode, raw
+from corosync_amf.wire import PROTOCOL, Ask, BadMessage, Events, Hello, Replies, Requests, Welcome, decode, encode, raw
 
 
 class Say(Request, frozen=True):
@@ -96,15 +96,22 @@ class EchoExecutive:
                     continue
                 case Hello():
                     self.listener.send(client, [encode(Welcome(PROTOCOL, 3, "node-3", client))])
-                case Ask(_, number, query):
-                    said = Said(decode(query, Peek).data)
-                    self.listener.send(client, [encode(Replies([(number, raw(said))]))])
-                case Requests(service, first, _, bundle):
-                    requests = decode(bundle, list[Say | Refuse | Burst])
-                    self.held += [(client, number, request) for number, request in enumerate(requests, first)]
-                    if not self.hold:
-                        self.release(service=service)
+                case Ask() | Requests():
+                    try:
+                        self._asked(client, frame)
+                    except BadMessage as error:
+                        self.listener.close_client(client, str(error))
             self.frames.append(frame)
+
+    def _asked(self, client: int, frame: Ask | Requests) -> None:
+        if isinstance(frame, Ask):
+            said = Said(decode(frame.query, Peek).data)
+            self.listener.send(client, [encode(Replies([(frame.request, raw(said))]))])
+            return
+        requests = decode(frame.bundle, list[Say | Refuse | Burst])
+        self.held += [(client, number, request) for number, request in enumerate(requests, frame.first)]
+        if not self.hold:
+            self.release(service=frame.service)
 
     def release(self, count: int | None = None, service: int = Service.EVT) -> None:
         """Answer the oldest `count` requests, all by default."""
