@@ -18,11 +18,20 @@ from corosync_amf.errors import InvalidParam
 ENTRY_POINT_GROUP: Final = "corosync_amf.components"
 
 
+class PerFunction:
+    """An argument that every implementation sees in its own way, for instance in the type that it names."""
+
+    def seen_by(self, function: Any) -> Any:
+        """What `function` gets."""
+        raise NotImplementedError
+
+
 class Plugins:
     """The hooks of one component.
 
     `plugins` are objects or modules with implementations marked by `hookimpl`. An object whose class sets
-    `unmarked_hooks = True` (as `Component` does) implements every hook that it has a method for.
+    `unmarked_hooks = True` (as `Component` does) implements every hook that it has a method for, but for the methods
+    that are marked as doing nothing (`does_nothing`).
 
     Raises: InvalidParam: an implementation is misspelt, takes an argument that its hook does not have, or is a
     wrapper; the reason names it.
@@ -44,10 +53,6 @@ class Plugins:
         """Whether any plugin implements the hook."""
         return bool(self._implementations[hook])
 
-    def functions(self, hook: str) -> list[Any]:
-        """The implementations of a hook, in the order of their calls."""
-        return [implementation.function for implementation in self._implementations[hook]]
-
     async def call(self, hook: str, **arguments: Any) -> list[Any]:
         """Call every implementation in turn, each with those of `arguments` that it takes.
 
@@ -55,7 +60,9 @@ class Plugins:
         """
         results = []
         for implementation in self._implementations[hook]:
-            result = implementation.function(*[arguments[name] for name in implementation.argnames])
+            given = [arguments[name] for name in implementation.argnames]
+            function = implementation.function
+            result = function(*[arg.seen_by(function) if isinstance(arg, PerFunction) else arg for arg in given])
             if inspect.isawaitable(result):
                 result = await result
             if result is not None:
@@ -67,7 +74,10 @@ class _Manager(pluggy.PluginManager):
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         options = super().parse_hookimpl_opts(plugin, name)
         if options is None:
+            method = getattr(plugin, name, None)
             if getattr(plugin, "unmarked_hooks", False) is not True or name not in _HOOKS:
+                return None
+            if not callable(method) or getattr(method, "does_nothing", False):
                 return None
             options = pluggy.HookimplOpts(
                 wrapper=False, hookwrapper=False, optionalhook=False, tryfirst=False, trylast=False, specname=None
