@@ -38,6 +38,7 @@ class Entry:
     outgoing: deque[sync.Chunk] = field(default_factory=deque)
     change: Membership | None = None
     all_seen: bool = False
+    quorate_seq: int = 0
     delivered: int = 0
     safe: int = 0
 
@@ -82,6 +83,8 @@ class Entry:
             time=verdict.time,
             reasons={node: why for node, why in verdict.reasons.items() if node in verdict.left},
         )
+        may_act = quorum.enabled and self.change.quorate
+        self.quorate_seq = self.configuration.ring_id.seq if may_act else verdict.quorate_seq
         self.kept = [entry for entry in self.kept if entry.sender not in verdict.restoring]
         return verdict
 

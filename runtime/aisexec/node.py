@@ -136,6 +136,7 @@ class Node:
         self._state: sync.StateId | None = None
         self._installed: Configuration | None = None
         self._all_seen = False
+        self._quorate_seq = 0
         self._order = 0
         self._held: list[bytes] = []
         self._unsafe: deque[tuple[int, int, int, Message]] = deque()
@@ -345,7 +346,9 @@ class Node:
         former = self._entry
         if self.phase is Phase.RUNNING and self._installed is not None:
             ring_id, counts = self._installed.ring_id, self.options.quorum.enabled and self.quorate
-            self._state = sync.StateId(counts, ring_id.seq, ring_id.representative, self._former, self._order)
+            self._state = sync.StateId(
+                self._quorate_seq, counts, ring_id.seq, ring_id.representative, self._former, self._order
+            )
         elif self.phase is Phase.WAITING and former is not None:
             # Nobody has applied what came before the cut: who sent it sends it again, in the new ring.
             self._held[:0] = [kept.payload for kept in former.kept if kept.sender == self.local]
@@ -470,7 +473,7 @@ class Node:
         change = entry.change
         assert change is not None
         self._installed, self.membership, self._all_seen = entry.configuration, change, entry.all_seen
-        self.phase, self._state = Phase.RUNNING, None
+        self.phase, self._state, self._quorate_seq = Phase.RUNNING, None, entry.quorate_seq
         self._order = order + 1
         self._position = entry.delivered
         self._alarms.ring_again()

@@ -25,9 +25,11 @@ class StateId(msgspec.Struct, frozen=True, order=True, array_like=True, forbid_u
     """Names one state: equal ids mean equal replicas.
 
     A state is what came of the membership installed in the ring `seq`, up to the place `order`, among the nodes that
-    left that ring together (`former`): virtual synchrony gave them the same messages.
+    left that ring together (`former`): virtual synchrony gave them the same messages. `quorate_seq` is the last
+    quorate ring that it saw: what a quorum has acknowledged since is not in states with a lower one.
     """
 
+    quorate_seq: int
     quorate: bool
     seq: int
     representative: NodeId
@@ -94,6 +96,7 @@ class Verdict:
     order: int
     time: float
     all_seen: bool
+    quorate_seq: int
     reasons: Mapping[NodeId, str]
 
     @property
@@ -103,7 +106,7 @@ class Verdict:
 
 
 def judge(hellos: Mapping[NodeId, Hello]) -> Verdict:
-    """Decide whose state stands: that of the latest quorate membership, then of more nodes, then of lower ids."""
+    """Decide whose state stands: that of the latest quorum, then of more nodes, then of lower ids."""
     stamp = hellos[min(hellos)]
     reasons = {node: why for node in sorted(hellos) for node, why in hellos[node].reasons}
     groups: dict[StateId, list[NodeId]] = {}
@@ -114,17 +117,17 @@ def judge(hellos: Mapping[NodeId, Hello]) -> Verdict:
     if not groups:
         era = max(hello.era for hello in hellos.values())
         everyone = tuple(sorted(hellos))
-        return Verdict(everyone, (), frozenset(), era << ERA_SHIFT, stamp.time, False, reasons)
+        return Verdict(everyone, (), frozenset(), era << ERA_SHIFT, stamp.time, False, 0, reasons)
     best = max(groups, key=lambda state: _standing(state, groups[state]))
     standing = tuple(groups[best])
     restoring = tuple(node for node in sorted(hellos) if node not in standing)
     former = hellos[standing[0]]
     left = frozenset(former.members) - frozenset(standing)
-    return Verdict(standing, restoring, left, best.order, stamp.time, former.all_seen, reasons)
+    return Verdict(standing, restoring, left, best.order, stamp.time, former.all_seen, best.quorate_seq, reasons)
 
 
-def _standing(state: StateId, nodes: list[NodeId]) -> tuple[bool, int, int, int, int, int]:
-    return (state.quorate, state.seq if state.quorate else 0, len(nodes), state.seq, state.order, -nodes[0])
+def _standing(state: StateId, nodes: list[NodeId]) -> tuple[int, bool, int, int, int, int]:
+    return (state.quorate_seq, state.quorate, len(nodes), state.seq, state.order, -nodes[0])
 
 
 def chunks(ring: tuple[int, NodeId], snapshot: bytes) -> list[Chunk]:

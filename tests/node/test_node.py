@@ -117,6 +117,22 @@ def test_the_quorate_partition_stands_when_partitions_merge() -> None:
     assert membership.joined == {1}
 
 
+def test_the_last_survivor_of_a_quorum_stands_against_a_node_that_was_cut_off_before() -> None:
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    connect(cluster, 3)
+    cluster.arrange((1,), (2, 3))
+    cluster.deliver()
+    ask_to(cluster, 3, Append("acknowledged"))
+    cluster.deliver()
+    cluster.crash(2)
+    cluster.arrange((3,), (1,))  # node 1 now has the higher ring
+    cluster.deliver()
+    cluster.start(2)
+    cluster.arrange((1, 2, 3))
+    cluster.deliver()
+    assert [lines(cluster, n) for n in (1, 2, 3)] == [["acknowledged"]] * 3
+
+
 def test_what_a_partition_that_gives_way_had_queued_is_never_applied() -> None:
     cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
     connect(cluster, 1)
