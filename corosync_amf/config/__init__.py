@@ -9,23 +9,37 @@ from pathlib import Path
 from typing import Final
 
 from corosync_amf.config.amf import parse_amf
+from corosync_amf.config.executive import build_executive
 from corosync_amf.config.files import chosen, read_text
+from corosync_amf.config.network import InterfaceAddress, Machine
+from corosync_amf.config.parsers import parse_with
 from corosync_amf.config.problems import Code, ConfigError, Problem, Report, Severity, render_json, render_text
+from corosync_amf.config.settings import ExecutiveConfig
+from corosync_amf.config.syntax import parse_corosync
+from corosync_amf.config.tree import Block
 from corosync_amf.services.amf.model import Cluster
 
 __all__ = [
     "AMF_CONFIG_FILE",
+    "MAIN_CONFIG_FILE",
     "Code",
     "ConfigError",
+    "ExecutiveConfig",
+    "InterfaceAddress",
+    "Machine",
     "Problem",
     "Severity",
     "amf_config_file",
+    "executive_config_file",
     "load_amf",
+    "load_executive",
     "parse_amf",
+    "parse_executive",
     "render_json",
     "render_text",
 ]
 
+MAIN_CONFIG_FILE: Final = "/etc/ais/corosync.conf"
 AMF_CONFIG_FILE: Final = "/etc/ais/amf.conf"
 _AMF_VARIABLES: Final = ("COROSYNC_AMF_CONFIG_FILE", "OPENAIS_AMF_CONFIG_FILE")
 
@@ -51,3 +65,56 @@ def load_amf(
         report.warning(Code.UNREADABLE, None, "", "there is no such file: no applications are configured")
         return parse_amf("", str(file), nodes=nodes)[0], report.problems
     return parse_amf(read_text(file), str(file), nodes=nodes)
+
+
+def executive_config_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """Return the corosync.conf to read, and whether somebody named it (then it must exist)."""
+    return chosen(path, environ, ("COROSYNC_MAIN_CONFIG_FILE",), MAIN_CONFIG_FILE)
+
+
+def load_executive(
+    path: Path | None, environ: Mapping[str, str], machine: Machine
+) -> tuple[ExecutiveConfig, list[Problem]]:
+    """Return the executive's configuration and the warnings.
+
+    `path` comes before the variable COROSYNC_MAIN_CONFIG_FILE; files of a directory `uidgid.d` beside it are read
+    with it. A missing default file means all defaults. `machine` is what `machine.machine_facts` found out.
+
+    Raises: ConfigError: the file has errors, or was named and cannot be read.
+    """
+    file, named = executive_config_file(path, environ)
+    if not named and not file.exists():
+        config, problems = parse_executive("", str(file), machine, environ)
+        report = Report(str(file))
+        report.warning(Code.UNREADABLE, None, "", "there is no such file: all defaults are used")
+        return config, [*report.problems, *problems]
+    text = read_text(file)
+    report = Report(str(file), text)
+    tree = parse_with(environ.get("COROSYNC_DEFAULT_CONFIG_IFACE", ""), file, text, report)
+    report.raise_errors()
+    pairs, problems = list(tree.pairs), []
+    for extra in sorted((file.parent / "uidgid.d").glob("[!.]*")):
+        extra_text = read_text(extra)
+        other = Report(str(extra), extra_text)
+        pairs += [pair for pair in parse_corosync(extra_text, other).pairs if pair.key.value == "uidgid"]
+        other.raise_errors()
+        problems += other.problems
+    config = build_executive(Block(tuple(pairs)), report, machine, environ)
+    report.raise_errors()
+    return config, [*report.problems, *problems]
+
+
+def parse_executive(
+    text: str, file: str, machine: Machine, environ: Mapping[str, str]
+) -> tuple[ExecutiveConfig, list[Problem]]:
+    """Return what the text of a corosync.conf says, and the warnings.
+
+    Raises: ConfigError: the text has errors; it lists all of them.
+    """
+    report = Report(file, text)
+    tree = parse_corosync(text, report)
+    if any(problem.code is Code.BRACES for problem in report.problems):
+        report.raise_errors()
+    config = build_executive(tree, report, machine, environ)
+    report.raise_errors()
+    return config, report.problems

@@ -3,11 +3,10 @@
 import re
 from typing import Final
 
-from corosync_amf.ais import Dn
 from corosync_amf.config.amf_build import Builder
 from corosync_amf.config.brace_form import to_yaml_form
-from corosync_amf.config.check import findings
-from corosync_amf.config.problems import Code, Problem, Report, Severity
+from corosync_amf.config.check import Finding, findings
+from corosync_amf.config.problems import Code, Place, Problem, Report, Severity
 from corosync_amf.config.syntax import parse_openais, split_lines
 from corosync_amf.config.tree import Block
 from corosync_amf.config.yaml_syntax import parse_yaml
@@ -29,20 +28,22 @@ def parse_amf(text: str, file: str = "amf.conf", *, nodes: tuple[str, ...] = ())
         report.raise_errors()
     builder = Builder(report, nodes)
     cluster = builder.cluster(tree)
-    faulty = [problem.object for problem in report.problems if problem.severity is Severity.ERROR]
+    known = [problem for problem in report.problems if problem.severity is Severity.ERROR]
     for finding in findings(Index(cluster), builder.places):
-        if any(_related(finding.dn, dn) for dn in faulty):
+        at = builder.places.at(finding.dn, finding.key)
+        if any(_may_follow_from(finding, at, problem) for problem in known):
             continue
         tell = report.error if finding.severity is Severity.ERROR else report.warning
-        at = builder.places.at(finding.dn, finding.key)
         tell(finding.code, at, finding.dn, finding.message, finding.hint)
     report.raise_errors()
     return cluster, report.problems
 
 
-def _related(dn: Dn, other: Dn) -> bool:
-    """Whether a mistake of one may only be a consequence of a mistake of the other."""
-    return dn == other or dn.endswith("," + other) or other.endswith("," + dn)
+def _may_follow_from(finding: Finding, at: Place | None, problem: Problem) -> bool:
+    """Whether a rule is only broken because the attribute (or, for a missing one, an attribute) could not be read."""
+    if finding.dn != problem.object:
+        return False
+    return not finding.key or (at is not None and (at.line, at.column) == (problem.line, problem.column))
 
 
 def amf_tree(text: str, report: Report) -> Block:

@@ -1,0 +1,86 @@
+"""The nodelist of corosync.conf: its members, and which of them is this machine."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from corosync_amf.config.network import Machine, is_local, node_id_of, parse_address, resolve
+from corosync_amf.config.problems import Code, Report
+from corosync_amf.config.sections import Section
+from corosync_amf.config.settings import NodeEntry
+
+
+def read_nodes(
+    listed: list[Section], values: Mapping[str, Any], machine: Machine, report: Report
+) -> tuple[NodeEntry, ...]:
+    nodes: list[NodeEntry] = []
+    ids: dict[object, str] = {}
+    names: dict[object, str] = {}
+    for section in listed:
+        addresses = tuple(section.values[key] for key in ("ring0_addr", "ring1_addr") if key in section.values)
+        if "ring0_addr" not in section.values:
+            if "ring0_addr" not in section.pairs:
+                report.error(Code.MISSING, section.at, section.obj, "a node needs a ring0_addr")
+            continue
+        resolved = [resolve(address, machine, values["ip_version"]) for address in addresses]
+        for address, ip in zip(addresses, resolved, strict=True):
+            if ip is None:
+                at = section.place("ring0_addr" if address == addresses[0] else "ring1_addr")
+                report.error(Code.ADDRESS, at, section.obj, f"'{address}' is neither an address nor a known host name")
+        by_address = parse_address(addresses[0]) is not None
+        node_id = section.values.get("node_id")
+        if node_id is None and by_address:
+            node_id = node_id_of(addresses[0], values.get("clear_node_high_bit", False))
+        if node_id is None and "nodeid" not in section.pairs:
+            why = "An IPv6 network needs a nodeid" if by_address else "a node that is named by host name needs a nodeid"
+            report.error(Code.MISSING, section.at, section.obj, why)
+        name = section.values.get("name", addresses[0])
+        _unique(section, "nodeid", node_id, ids, report)
+        _unique(section, "name", name, names, report)
+        nodes.append(
+            NodeEntry(
+                node_id=node_id or 0,
+                name=name,
+                addresses=addresses,
+                ip_addresses=tuple(ip or "" for ip in resolved),
+                quorum_votes=section.values.get("quorum_votes", 1),
+            )
+        )
+    return tuple(nodes)
+
+
+def _unique(section: Section, key: str, value: object, taken: dict[object, str], report: Report) -> None:
+    if value in taken:
+        message = f"{key} {value} is that of {taken[value]}, too"
+        report.error(Code.DUPLICATE, section.place(key), section.obj, message)
+    elif value is not None:
+        taken[value] = section.obj
+
+
+def own_node(
+    listed: list[Section], nodes: tuple[NodeEntry, ...], totem: Section, machine: Machine, report: Report
+) -> NodeEntry | None:
+    """Return the entry of this machine: by totem.nodeid when it lives here, by host name, by address."""
+    if not nodes:
+        return None
+    here = [node for node in nodes if (ip := parse_address(node.ip_addresses[0])) and is_local(ip, machine)]
+    host = machine.host_name
+    for found in (
+        [node for node in here if node.node_id == totem.values.get("node_id")],
+        [node for node in nodes if node.name == host],
+        [node for node in nodes if node.name == host.split(".")[0]],
+        here,
+    ):
+        if len(found) == 1:
+            return found[0]
+    if report.has_errors:
+        return None
+    if here:
+        names = ", ".join(node.name for node in here)
+        message = f"several nodes of the list are on this machine: {names}"
+        hint = "say which one this is: totem.nodeid"
+        report.error(Code.AMBIGUOUS, listed[0].at, "nodelist", message, hint)
+    else:
+        own = ", ".join(address.address for address in machine.addresses)
+        message = f"this machine ({host}) is not in the nodelist"
+        report.error(Code.ADDRESS, listed[0].at, "nodelist", message, f"its addresses: {own}")
+    return None
