@@ -16,6 +16,8 @@ from aisexec.groups import Configuration, ConfigurationKind, Delivered, Happenin
 from aisexec.groups.embedded import EmbeddedGroup, EmbeddedOptions
 
 WARM_UP = 0.25
+SMALL = 1000
+"""A payload up to this size is no batch: a node that is slow to end its run may still send a few."""
 pack = msgspec.msgpack.Encoder().encode
 unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -59,7 +61,7 @@ class Member:
     def _count(self, messages: list[tuple[int, bytes]]) -> None:
         own = [payload for sender, payload in messages if sender == self.node]
         if self.batch:
-            self.delivered += sum([len(unpack(payload)) for _, payload in messages])
+            self.delivered += sum([len(unpack(payload)) for _, payload in messages if len(payload) > SMALL])
         else:
             self.delivered += len(messages)
         self.own -= len(own)

@@ -36,7 +36,8 @@ IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT = 23, 0
 DATAGRAM_BYTES_MAX = 65_535
 DRAIN_BYTES_MAX = 2 * 1024 * 1024
 DRAIN_MAX = 256
-PACKET_BYTES_MAX = 60_000
+PACKET_BYTES_MAX = 62_000
+"""A payload of 60,000 bytes fits whole, and 65,507 leaves room for the headers of segments."""
 ANCILLARY_BYTES = 64
 UDP_HEADER_BYTES, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES = 8, 20, 40
 
@@ -48,7 +49,7 @@ class UdpOptions:
     address, port       what this node takes unicast on; an IPv6 link-local address needs its interface: fe80::1%eth0
     multicast           group address and port (IPv4, IPv6, or an IPv4 broadcast address); None: unicast only
     ttl                 0..255, of multicast
-    netmtu              largest datagram, 576..65507; None: 60,000 bytes, cut into segments over a smaller MTU
+    netmtu              largest datagram, 576..65507; None: 62,000 bytes, cut into segments over a smaller MTU
     dscp                0..63
     peers               addresses of other nodes that must have a route when the sockets open
     block_unlisted      take packets from these addresses only; None takes them from anywhere
