@@ -1,0 +1,132 @@
+"""Who is in the ring, who of them is a member, and who follows that."""
+
+from collections.abc import Sequence
+from logging import INFO
+
+from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
+from corosync_amf.engine import Client, Effect, Event, Log, Membership, NodeFacts
+from corosync_amf.errors import InvalidParam, NotExist, Unavailable
+
+from .messages import MemberRecord, Tracked
+from .values import ChangeStep, ClusterChange, ClusterNode, ClusterView
+from .views import CHANGE_FLAGS, Changes, dn_of, is_concerned, log_line, named, node_of, view_for
+
+JOINED, LEFT = ClusterChange.JOINED, ClusterChange.LEFT
+
+
+class Roster:
+    """See the module. `locked` and `known` are names of nodes; `trackers` are clients with their flags."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self.view_number = 0
+        self.quorate = False
+        self.ring: dict[NodeId, MemberRecord] = {}
+        self.known = set(known)
+        self.locked: set[str] = set()
+        self.trackers: dict[Client, int] = {}
+
+    # ---- questions
+
+    def members(self) -> list[MemberRecord]:
+        """The members, in order of their ids."""
+        return [self.ring[node_id] for node_id in sorted(self.ring) if self.is_member(node_id)]
+
+    def is_member(self, node_id: NodeId) -> bool:
+        """Whether the node is in the ring and not locked."""
+        record = self.ring.get(node_id)
+        return record is not None and record.facts.name not in self.locked
+
+    def named(self, name: str) -> MemberRecord | None:
+        """The node in the ring that has this name."""
+        found = [record for record in self.ring.values() if record.facts.name == name]
+        return min(found, key=lambda record: record.facts.node_id) if found else None
+
+    def check_available(self, client: Client) -> None:
+        """Raises: Unavailable: the client's node is no member. The executive itself is always served."""
+        if client.number and not self.is_member(client.node):
+            raise Unavailable("the node is not a member of the cluster")
+
+    def node(self, node_id: NodeId, client: Client) -> ClusterNode:
+        """A member. Raises: Unavailable, InvalidParam, NotExist."""
+        self.check_available(client)
+        wanted = client.node if node_id == LOCAL_NODE_ID else node_id
+        if wanted == 0:
+            raise InvalidParam("0 is no node id")
+        if not self.is_member(wanted):
+            raise NotExist(f"node {wanted} is no member")
+        return node_of(self.ring[wanted], member=True)
+
+    def view(self, flags: int, client: Client, changes: Changes | None = None) -> ClusterView:
+        """The view for a client, after `changes`."""
+        return view_for(flags, client.node, self.view_number, self.quorate, self.members(), changes or {})
+
+    # ---- changes
+
+    def enter(self, change: Membership, locked: Sequence[str]) -> list[Effect]:
+        """The ring changes, and with it the nodes `locked` are. A node that died and came back at once left in one
+        view and joined in the next.
+        """
+        before = {record.facts.node_id for record in self.members()}
+        old = dict(self.ring)
+        self.locked.update(locked)
+        facts = {node: change.nodes.get(node) or _unknown(node) for node in change.members}
+        self.known.update(each.name for each in facts.values())
+        self.quorate = change.quorate
+        back = {node for node in change.left & change.joined if node in old and node in facts}
+        self.ring = {node: old.get(node, MemberRecord(facts[node], 0)) for node in facts if node not in back}
+        joined = {node for node in self.ring if self.is_member(node)} - before
+        left = [old[node] for node in sorted(before) if node not in self.ring]
+        effects: list[Effect] = []
+        if joined or left:
+            effects = self.turn(joined, left, _reason(facts, joined, left, change))
+        self.ring |= {node: MemberRecord(facts[node], 0) for node in back}
+        joined = {node for node in back if self.is_member(node)}
+        if joined:
+            effects += self.turn(joined, [], _reason(facts, joined, [], change))
+        return effects
+
+    def turn(self, joined: set[NodeId], left: Sequence[MemberRecord], reason: str) -> list[Effect]:
+        """Count a new view, log it and tell the trackers. The ring and the locks are as they are after it."""
+        self.view_number += 1
+        for node_id in joined:
+            self.ring[node_id] = MemberRecord(self.ring[node_id].facts, self.view_number)
+        changes = {record.facts.node_id: (node_of(record, member=False), LEFT) for record in left}
+        changes |= {node_id: (node_of(self.ring[node_id], member=True), JOINED) for node_id in joined}
+        arrived = [self.ring[node_id].facts for node_id in sorted(joined)]
+        gone = [record.facts for record in left]
+        members = [record.facts for record in self.members()]
+        cause = dn_of((gone or arrived)[0].name)
+        return [
+            Log(INFO, log_line(self.view_number, members, arrived, gone, reason)),
+            *self.told(changes, ChangeStep.COMPLETED, reason, cause),
+        ]
+
+    def told(self, changes: Changes, step: ChangeStep, reason: str, cause: str) -> list[Effect]:
+        """An event for each tracker that `changes` concern."""
+        return [
+            Event(client, Tracked(self.view(self.trackers[client], client, changes), step, reason, cause))
+            for client in sorted(self.trackers)
+            if is_concerned(self.trackers[client], client.node, changes)
+        ]
+
+    def asked(self, flag: TrackFlags, node_id: NodeId) -> list[Client]:
+        """The trackers that are asked at a step about a node: with this flag, and with LOCAL only on that node."""
+        return [
+            client
+            for client in sorted(self.trackers)
+            if self.trackers[client] & flag
+            and self.trackers[client] & CHANGE_FLAGS
+            and (client.node == node_id or not self.trackers[client] & TrackFlags.LOCAL)
+        ]
+
+
+def _unknown(node: NodeId) -> NodeFacts:
+    return NodeFacts(node, str(node), "-", 0.0, 0)
+
+
+def _reason(
+    facts: dict[NodeId, NodeFacts], joined: set[NodeId], left: Sequence[MemberRecord], change: Membership
+) -> str:
+    """Why, in words: `node3(3) token lost, node4(4) joined`."""
+    parts = [f"{named(each.facts)} {change.reasons.get(each.facts.node_id, 'left')}" for each in left]
+    return ", ".join(parts + [f"{named(facts[node])} joined" for node in sorted(joined)])
