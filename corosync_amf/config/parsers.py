@@ -1,7 +1,6 @@
 """Which parser reads corosync.conf: the built-in one, or one that COROSYNC_DEFAULT_CONFIG_IFACE names."""
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,8 @@ def parse_with(names: str, path: Path, text: str, report: Report) -> Block:
     """
     words = [word for word in names.split(":") if word] or [_HISTORIC[0]]
     failures: list[str] = []
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
     while words:
         word = words.pop(0)
         if word.startswith(_HISTORIC):
