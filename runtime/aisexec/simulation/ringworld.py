@@ -15,6 +15,7 @@ from corosync_amf.ais import NodeId
 
 _AUTHKEY = bytes(range(128))
 _CONVERGENCE = 30.0
+_BACKLOG_BYTES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,10 @@ class RingWorld:
             self.network.crash(node)
 
     def multicast(self, node: NodeId, payloads: list[bytes]) -> None:
-        """Give a node something to send."""
+        """Give a node something to send, unless it is stopped or has enough to do."""
         host = self.network.hosts.get(node)
-        if host is not None and host.paused_until <= self.network.now:
+        busy = node in self.rings and self.rings[node].backlog_bytes > _BACKLOG_BYTES
+        if host is not None and host.paused_until <= self.network.now and not busy:
             self._lives[node].sent += payloads
             self.network.handle(node, MulticastMany(payloads))
 
@@ -136,9 +138,11 @@ class RingWorld:
             return
         if self.rings:
             payloads = []
-            for _ in range(rng.choice((1, 1, 1, 2, 5, 30))):
+            count = rng.choice((1, 1, 1, 2, 5, 30))
+            for _ in range(count):
                 self._number += 1
                 size = rng.choice((0, 10, 100, 1000, rng.randrange(self.plan.payload_bytes)))
+                size = min(size, 50_000 // count)
                 payloads.append(b"%d " % self._number + bytes(size))
             self.multicast(rng.choice(sorted(self.rings)), payloads)
         network.at(network.now + rng.expovariate(1 / self.plan.multicast_every), self._work)
@@ -196,7 +200,7 @@ class RingWorld:
         self._quiet = True
         self.network.heal()
         options = self.network.options
-        self.network.options = replace(options, loss=min(options.loss, 0.02), corrupt=0.0)
+        self.network.options = replace(options, loss=0.0, corrupt=0.0)
         for node, ring in sorted(self.rings.items()):
             if ring.left or (node, self._lives[node].life) in self._crashed:
                 self.crash(node)

@@ -11,37 +11,58 @@ def charge_bytes(datagram_bytes: int) -> int:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`window_*`: what one rotation may carry, over all members; `visit_packets`: one visit; `packet_bytes`: the
-    charge of the largest packet."""
+    charge of the largest packet; `members`: how many share the window."""
 
     window_bytes: int
     window_packets: int
     visit_packets: int
     packet_bytes: int
+    members: int
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
-    sent_bytes: int
-    packets: int
+class Traffic:
+    """Charged bytes and packets that were sent, or may be."""
+
+    charged_bytes: float = 0
+    packets: float = 0
+
+    def __sub__(self, other: "Traffic") -> "Traffic":
+        return Traffic(self.charged_bytes - other.charged_bytes, self.packets - other.packets)
 
 
-def allowance(
-    limits: Limits, others_sent_bytes: int, others_sent_packets: int, backlog: int, others_backlog: int
-) -> Allowance:
-    """What this visit may send: what the others left of the window in the last rotation, and no more than this
-    member's share by its backlog; at least one packet when there is room, and always when the others sent nothing.
+NOTHING = Traffic()
+
+
+def credit(limits: Limits, backlog: int, others_backlog: int, saved: Traffic) -> Traffic:
+    """This member's fair share of a rotation and what it `saved` of former ones.
+
+    Alone with a backlog it may use all of the window. Else three quarters are shared by backlog and one quarter evenly,
+    so that a single message does not wait behind others' heaps. A share too small for a packet is saved until it is
+    enough; no more than that is. The shares leave one packet of the window free: where whole packets have to fit,
+    somebody could otherwise find no room for ever.
+    """
+    if not backlog:
+        return NOTHING
+    share_bytes, share_packets = float(limits.window_bytes), float(limits.window_packets)
+    if others_backlog > 0:
+        part = 0.75 * backlog / (backlog + others_backlog) + 0.25 / limits.members
+        share_bytes = max(share_bytes - limits.packet_bytes, share_bytes / 4) * part
+        share_packets = max(share_packets - 1, 0.5) * part
+    return Traffic(
+        share_bytes + min(max(saved.charged_bytes, 0), limits.packet_bytes),
+        share_packets + min(max(saved.packets, 0), 1),
+    )
+
+
+def allowance(limits: Limits, others_sent: Traffic, own_credit: Traffic) -> Traffic:
+    """What this visit may send: the credit, as far as the others left room in the window in the last rotation. One
+    packet larger than the window may go when the others sent nothing.
 
     Source: Totem single-ring protocol, flow control: fcc and backlog.
     """
-    if not backlog:
-        return Allowance(0, 0)
-    everything = backlog + others_backlog
-    share_bytes = max(limits.window_bytes * backlog // everything, limits.packet_bytes)
-    share_packets = max(limits.window_packets * backlog // everything, 1)
-    free_bytes = limits.window_bytes - others_sent_bytes
-    if not others_sent_bytes:
-        free_bytes = max(free_bytes, limits.packet_bytes)
-    free_packets = limits.window_packets - others_sent_packets
-    return Allowance(
-        max(min(free_bytes, share_bytes), 0), max(min(free_packets, share_packets, limits.visit_packets), 0)
-    )
+    room = limits.window_bytes - others_sent.charged_bytes
+    if not others_sent.packets:
+        room = max(room, limits.packet_bytes)
+    packets = min(limits.window_packets - others_sent.packets, own_credit.packets, limits.visit_packets)
+    return Traffic(max(min(room, own_credit.charged_bytes), 0), max(packets, 0))

@@ -9,7 +9,7 @@ Source: Totem single-ring protocol, total ordering: seq, aru, rtr, fcc.
 from typing import Protocol
 
 from aisexec.groups import RingId
-from aisexec.totem.flow import Limits, allowance, charge_bytes
+from aisexec.totem.flow import NOTHING, Limits, Traffic, allowance, charge_bytes, credit
 from aisexec.totem.packets import FRAME, RTR_MAX, Token
 from aisexec.totem.seal import OVERHEAD_BYTES
 from aisexec.totem.window import AHEAD_MAX, Window
@@ -46,7 +46,7 @@ class Ordering:
         "_forwarded_aru",
         "_limits",
         "_pending_told",
-        "_ring_id",
+        "_ring_id", "_saved",
         "_sent_bytes",
         "_sent_packets",
         "_seq_before",
@@ -73,6 +73,7 @@ class Ordering:
         self._forwarded_aru = 0
         self._aru_before = (0, 0)
         self._seq_before = -1
+        self._saved = NOTHING
         self._sent_bytes = 0
         self._sent_packets = 0
         self._backlog_told = 0
@@ -134,22 +135,19 @@ class Ordering:
         return frames
 
     def _originate(self, token: Token, outgoing: Outgoing, resent: list[bytes]) -> list[bytes]:
-        window, ring_id = self.window, self._ring_id
-        others_bytes = max(token.sent_bytes - self._sent_bytes, 0)
-        others_packets = max(token.sent_packets - self._sent_packets, 0)
-        sent = sum(charge_bytes(len(frame) + OVERHEAD_BYTES) for frame in resent)
+        window, ring_id, limits = self.window, self._ring_id, self._limits
+        others = Traffic(max(token.sent_bytes - self._sent_bytes, 0), max(token.sent_packets - self._sent_packets, 0))
+        charged = sum(charge_bytes(len(frame) + OVERHEAD_BYTES) for frame in resent)
         frames: list[bytes] = []
-        limits = self._limits
         room = token.seq - token.aru < AHEAD_MAX // 2 and window.held_bytes < _HELD_WINDOWS_MAX * limits.window_bytes
         if room and outgoing.backlog_bytes:
-            allowed = allowance(
-                limits, others_bytes, others_packets, outgoing.backlog_bytes, token.backlog_bytes - self._backlog_told
-            )
-            while len(frames) < allowed.packets and (size := outgoing.next_bytes()):
+            own = credit(limits, outgoing.backlog_bytes, token.backlog_bytes - self._backlog_told, self._saved)
+            allowed = allowance(limits, others, own)
+            while len(frames) + 1 <= allowed.packets and (size := outgoing.next_bytes()):
                 charge = charge_bytes(size + FRAME.size + OVERHEAD_BYTES)
-                if sent + charge > allowed.sent_bytes:
+                if charged + charge > allowed.charged_bytes:
                     break
-                sent += charge
+                charged += charge
                 kind, content = outgoing.take()
                 token.seq += 1
                 frame = FRAME.pack(ring_id.seq, ring_id.representative, token.seq, self.local, kind) + content
@@ -157,9 +155,10 @@ class Ordering:
                 frames.append(frame)
             if frames:
                 self.sent = token.seq
-        token.sent_bytes = others_bytes + sent
-        token.sent_packets = others_packets + len(frames)
-        self._sent_bytes, self._sent_packets = sent, len(frames)
+            self._saved = own - Traffic(charged, len(frames)) if outgoing.backlog_bytes else NOTHING
+        self._sent_bytes, self._sent_packets = charged, len(frames)
+        token.sent_bytes = int(others.charged_bytes) + charged
+        token.sent_packets = int(others.packets) + len(frames)
         return frames
 
     def _request_missing(self, token: Token) -> None:

@@ -610,6 +610,7 @@ class Ring:
             options.window_packets,
             options.visit_packets,
             charge_bytes(options.packet_bytes_max),
+            len(commit.entries),
         )
         self.state = RECOVERY
         self._commit = commit
