@@ -9,7 +9,7 @@ Source: SAI-AIS-CLM-B.04.01 chapter 3.
 """
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
 from corosync_amf.engine import Done, Query, Request, Service
@@ -71,7 +71,7 @@ class ClmService(ServiceClient):
 
     def translate(self, message: Any) -> object | None:
         """See `ServiceClient`."""
-        return _public(message)
+        return cast(object, _public(message))
 
     # ---- the B.01 way of saying that the node is no member
 
