@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from corosync_amf import ComponentContext
-from corosync_amf.ais import Dn
+from corosync_amf.ais import Dn, HaState
+from corosync_amf.context import Assignment, ComponentContext
 from corosync_amf.errors import AccessDenied
 from telephony.callserver import CallServer
 
@@ -24,17 +24,12 @@ COMMIT_TIME = 0.002  # about one round of the ring
 log = logging.getLogger("telephony.test")
 
 
-@dataclass(frozen=True)
-class FakeAssignment:
-    attributes: Mapping[str, tuple[str, ...]]
-
-
 @dataclass
 class FakeContext:
     """What an instance of the call server uses of `ComponentContext`."""
 
     host: "Host"
-    csis: dict[Dn, FakeAssignment]
+    csi: Assignment
     dead: bool = False
     tasks: list["asyncio.Task[object]"] = field(default_factory=list)
     log: logging.Logger = log
@@ -74,7 +69,8 @@ class Host:
                 self.state.pop(key, None)
             else:
                 self.state[key] = value
-        await self.standby[0].state_updated(self.context(self.standby[1]), CSI, dict(changes))
+        component, ctx = self.standby
+        await component.state_updated(self.context(ctx), ctx.csi, dict(changes))
 
     async def kill(self, outage: float = 0.0) -> None:
         """The active instance dies as a process does: nothing of it runs any more, its sockets are gone.
@@ -89,15 +85,12 @@ class Host:
 
     async def swap(self) -> None:
         """An orderly change of places."""
-        component, ctx = self.active
-        await component.on_quiesced(self.context(ctx), CSI)
-        await self._reap(ctx)
+        await self.stop()
         await self._activate()
 
     async def stop(self) -> None:
-        component, ctx = self.active
-        await component.on_quiesced(self.context(ctx), CSI)
-        await self._reap(ctx)
+        await self._set(*self.active, HaState.QUIESCED)
+        await self._reap(self.active[1])
 
     def context(self, ctx: FakeContext) -> ComponentContext:
         return cast(ComponentContext, ctx)
@@ -110,18 +103,22 @@ class Host:
 
     async def _standby(self) -> tuple[CallServer, FakeContext]:
         component = CallServer()
-        ctx = FakeContext(self, {CSI: FakeAssignment(self.attributes)})
-        await component.restore(self.context(ctx), CSI, dict(self.state))
-        await component.on_standby(self.context(ctx), CSI)
+        ctx = FakeContext(self, Assignment(CSI, HaState.STANDBY, self.attributes))
+        await component.restore(self.context(ctx), ctx.csi, dict(self.state))
+        await self._set(component, ctx, HaState.STANDBY)
         return component, ctx
+
+    async def _set(self, component: CallServer, ctx: FakeContext, ha_state: HaState) -> None:
+        ctx.csi.ha_state = ha_state
+        await component.csi_set(self.context(ctx), ctx.csi, ha_state)
 
     async def _activate(self) -> None:
         self.active = self.standby
         self.standby = await self._standby()
-        await self.active[0].on_active(self.context(self.active[1]), CSI)
+        await self._set(*self.active, HaState.ACTIVE)
 
     async def _die(self) -> None:
-        component, ctx = self.active
+        ctx = self.active[1]
         ctx.dead = True
         for task in ctx.tasks:
             task.cancel()

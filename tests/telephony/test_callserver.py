@@ -1,5 +1,7 @@
 """The call server over real sockets, with callers that keep calling while it is killed."""
 
+import socket
+
 import anyio
 import pytest
 
@@ -11,44 +13,31 @@ pytestmark = pytest.mark.real
 RATE = 20.0
 
 
-async def calls_while(
-    host: Host, callers: Callers, count: int, faults: list[tuple[float, float]]
-) -> list[report.FaultReport]:
-    """Make calls; at each (time, outage) kill the active server."""
-    reports = []
-
-    async def break_things() -> None:
-        begin = anyio.current_time()
-        for when, outage in faults:
-            await anyio.sleep(max(0.0, begin + when - anyio.current_time()))
-            mark = callers.mark()
-            await host.kill(outage)
-            while not mark.over:
-                await anyio.lowlevel.checkpoint()
-                await anyio.sleep(0.05)  # noqa: ASYNC110 - the condition is in many calls
-            reports.append(report.fault_report("kill", mark.at, mark, None, callers))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(break_things)
-        await callers.run(count)
-    callers.close()
-    return reports
-
-
 def run(place: Place, count: int, talk: float, faults: list[tuple[float, float]], **attributes: str):
+    """Make calls, and at each of the times kill the active server for so long."""
     host = Host(place.attributes(**attributes))
-    callers = None
 
-    async def go():
-        nonlocal callers
-        callers = Callers(place.server, place.callee, rate=RATE, talk=talk, audio_every=4)
+    async def go() -> tuple[list[report.FaultReport], Callers]:
+        callers = Callers(place.server, place.callee, RATE, talk, audio_every=4, patience=5.0)
+        marks = []
+
+        async def break_things() -> None:
+            begin = anyio.current_time()
+            for when, outage in faults:
+                await anyio.sleep(begin + when - anyio.current_time())
+                marks.append(callers.mark())
+                await host.kill(outage)
+
         await host.start()
-        reports = await calls_while(host, callers, count, faults)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(break_things)
+            await callers.run(count)
         host.check()
         await host.stop()
-        return reports
+        callers.close()
+        return [report.fault_report("kill", mark.at, mark, None, callers) for mark in marks], callers
 
-    return host, anyio.run(go), callers
+    return host, *anyio.run(go)
 
 
 def test_calls_are_kept_and_billed_once_when_the_active_server_is_killed(tmp_path):
@@ -61,3 +50,42 @@ def test_calls_are_kept_and_billed_once_when_the_active_server_is_killed(tmp_pat
     assert first.up > 20
     assert second.up > 20
     assert (first.lost, second.lost, first.silent, second.silent) == (0, 0, 0, 0)
+
+
+def test_calls_are_lost_when_the_same_server_keeps_no_checkpoint(tmp_path):
+    place = Place.find(tmp_path)
+    host, (only,), callers = run(place, 40, 2.0, [(1.8, 0.02)], checkpoint="no")
+    assert host.state == {}
+    assert only.up >= 20
+    assert only.lost >= only.up
+    errors = report.billing_errors(callers.calls, callers.answered, ledger.read(place.cdr))
+    assert len(errors) >= only.up
+
+
+def test_calls_are_kept_when_active_and_standby_change_places(tmp_path):
+    place = Place.find(tmp_path)
+    host = Host(place.attributes())
+
+    async def go() -> Callers:
+        callers = Callers(place.server, place.callee, rate=RATE, talk=1.5, audio_every=4)
+        await host.start()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(callers.run, 40)
+            await anyio.sleep(1.5)
+            await host.swap()
+        host.check()
+        await host.stop()
+        callers.close()
+        return callers
+
+    callers = anyio.run(go)
+    assert [phone.name for phone in callers.calls if phone.result.failure or not phone.result.over] == []
+    assert report.billing_errors(callers.calls, callers.answered, ledger.read(place.cdr)) == []
+
+
+def test_server_that_cannot_have_its_address_says_so(tmp_path):
+    place = Place.find(tmp_path)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
+        squatter.bind(place.server)
+        with pytest.raises(OSError, match=f"{place.server[0]}:{place.server[1]}"):
+            anyio.run(Host(place.attributes()).start)

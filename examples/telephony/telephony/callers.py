@@ -77,6 +77,7 @@ class Callers:
     talk: float = 10.0
     ring: float = RING
     audio_every: int = 10  # every so many calls carry audio; 0: none
+    patience: float = 60.0  # how long a caller listens to the ringing
     host: str = "127.0.0.1"
     name: str = "call"
     calls: list[Phone] = field(default_factory=list)
@@ -141,7 +142,7 @@ class Callers:
 
     def _phone(self, side: str, name: str, steps: Sequence[tuple[float, Step]]) -> Phone:
         contact, audio = self._sip[side].getsockname(), self._audio[side].socket.getsockname()
-        return Phone(name, contact, self.server, audio, steps, ring=self.ring)
+        return Phone(name, contact, self.server, audio, steps, self.ring, self.patience)
 
     async def _receive(self, side: str) -> None:
         opened = self._sip[side]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from corosync_amf import Component, ComponentContext
-from corosync_amf.ais import Dn
+from corosync_amf import Component
+from corosync_amf.context import Assignment, ComponentContext
 from telephony import settings
 from telephony.model import PREFIX, Call, decode
 from telephony.serving import Serving
@@ -26,25 +26,25 @@ class CallServer(Component):
         self._records: dict[str, Call] = {}
         self._serving: Serving | None = None
 
-    async def restore(self, ctx: ComponentContext, csi: Dn, state: Mapping[str, bytes]) -> None:
+    async def restore(self, ctx: ComponentContext, csi: Assignment, state: Mapping[str, bytes]) -> None:
         self._records = {}
         self._follow(ctx, state)
 
-    async def state_updated(self, ctx: ComponentContext, csi: Dn, changes: Mapping[str, bytes | None]) -> None:
+    async def state_updated(self, ctx: ComponentContext, csi: Assignment, changes: Mapping[str, bytes | None]) -> None:
         self._follow(ctx, changes)
 
-    async def on_active(self, ctx: ComponentContext, csi: Dn) -> None:
-        chosen = settings.read(ctx.csis[csi].attributes)
+    async def on_active(self, ctx: ComponentContext, csi: Assignment) -> None:
+        chosen = settings.read(csi.attributes)
         if os.environ.get("TELEPHONY_CHECKPOINT") == "no":
             chosen = replace(chosen, checkpoint=False)
         self._serving = await Serving.begin(chosen, ctx, self._records if chosen.checkpoint else {})
         ctx.start(self._serving.run())
         ctx.log.info("serving %s:%d with %d calls", *chosen.service.address, len(self._serving.calls.calls))
 
-    async def on_quiesced(self, ctx: ComponentContext, csi: Dn) -> None:
+    async def on_quiesced(self, ctx: ComponentContext, csi: Assignment) -> None:
         await self._stop()
 
-    async def on_removed(self, ctx: ComponentContext, csi: Dn) -> None:
+    async def on_removed(self, ctx: ComponentContext, csi: Assignment) -> None:
         await self._stop()
         self._records = {}
 

@@ -54,6 +54,7 @@ class Phone:
     audio: sip.Endpoint
     script: Sequence[tuple[float, Step]] = ()
     ring: float = 0.0
+    patience: float = 60.0  # how long a caller listens to the ringing
     refuse: int = 0  # answer with this code instead
     result: Result = field(default_factory=Result)
     peer_audio: sip.Endpoint | None = None
@@ -154,7 +155,7 @@ class Phone:
         if response.code < 200:
             if method == "INVITE":
                 self._heard = True
-                asking.next_at = asking.give_up_at = now + 10 * GIVE_UP
+                asking.next_at = asking.give_up_at = now + self.patience
             return []
         self._asking = None
         if method == "BYE":
