@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from logging import ERROR, INFO, WARNING
+from logging import CRITICAL, ERROR, INFO, WARNING
+from traceback import format_exc
 from typing import assert_never
 
 from corosync_amf.ais import ErrorCode, NodeId
@@ -42,7 +43,7 @@ from corosync_amf.wire import PROTOCOL, Ask, BadMessage, Hello, Requests, Welcom
 from . import payloads, sync
 from .alarms import Alarms, Armed
 from .entry import Entry, Kept
-from .groups import Configuration, ConfigurationKind, Delivered, Happening, Safe
+from .groups import Configuration, ConfigurationKind, Delivered, Happening, RingId, Safe
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Outbox
 from .quorum import QuorumOptions, is_quorate
 
@@ -184,6 +185,11 @@ class Node:
         return self.membership is not None and self.membership.quorate
 
     @property
+    def ring_id(self) -> RingId | None:
+        """The ring of the installed membership."""
+        return self._installed.ring_id if self._installed else None
+
+    @property
     def held_bytes(self) -> int:
         """What clients asked while the node could not put it into the order."""
         return sum(map(len, self._held))
@@ -234,13 +240,13 @@ class Node:
                 self._order += 1
                 origin = Origin(Client(sender, client), 0, self._order, time)
                 for service, engine in self.engines.items():
-                    self._perform(service, engine.apply(ClientGone(), origin), now)
+                    self._perform(service, self._applied(engine, ClientGone(), origin), now)
             case payloads.Rung(service, key, generation, time):
                 message = self._alarms.take(service, key, generation)
                 if message is not None:
                     self._order += 1
                     origin = Origin(Client(sender, 0), 0, self._order, time)
-                    self._perform(service, self.engines[service].apply(message, origin), now)
+                    self._perform(service, self._applied(self.engines[service], message, origin), now)
 
     def _apply_bundle(self, sender: NodeId, bundle: payloads.Bundle, now: float) -> None:
         client = Client(sender, bundle.client)
@@ -261,9 +267,19 @@ class Node:
             self._order += 1
             if refused is None:
                 origin = Origin(client, request, self._order, bundle.time)
-                self._perform(bundle.service, engine.apply(message, origin), now)
+                self._perform(bundle.service, self._applied(engine, message, origin), now)
             elif is_local:
                 self._out.reply(bundle.client, request, refused)
+
+    def _applied(self, engine: Engine, message: Request, origin: Origin) -> list[Effect]:
+        """What the engine makes of a request. A fault of the engine's own is the same on every replica: the request is
+        answered with it, and the executives live on."""
+        try:
+            return engine.apply(message, origin)
+        except Exception:
+            text = f"{engine.service.name}: {type(message).__name__} of {origin.client} failed\n{format_exc()}"
+            self._out.effects.append(Logged(CRITICAL, text))
+            return [Reply(origin, Failed(ErrorCode.LIBRARY, "the service failed; see the executive's log"))]
 
     def _refusal(self, bundle: payloads.Bundle) -> Failed | None:
         if self.quorate or bundle.service not in NEEDS_QUORUM or bundle.client == 0:
@@ -427,9 +443,9 @@ class Node:
     def _give_way(self) -> None:
         """Another partition's state stands: what is held here belongs to the past."""
         self.phase = Phase.CATCHING_UP
-        self._held.clear()
-        self._unsafe.clear()
         if self._state is not None:
+            self._held.clear()
+            self._unsafe.clear()
             reason = "the node has taken over the state of another partition: connect again"
             self._out.effects.append(Logged(WARNING, f"SYNC: {reason}"))
             self._out.effects.extend(CloseClient(client, reason) for client in sorted(self.clients))
