@@ -130,7 +130,7 @@ class Member:
                 case "formed":
                     answer(formed=self.formed_after)
                 case "counters":
-                    print(json.dumps(self.group.counters | {"ring_calls": self.group.ring_calls}), flush=True)
+                    answer(**self.group.counters)
                 case other:
                     raise ValueError(other)
 

@@ -112,8 +112,7 @@ class EmbeddedGroup:
         self._turn_asked = False
         self._busy = False  # in the ring or in `deliver`: what is queued now goes out at the end
         self._left = anyio.Event()
-        self.ring_calls = 0
-        """How often the ring was called: a measure of work that does not depend on the machine."""
+        self._ring_calls = 0
 
     # ---- what the node needs to know
 
@@ -134,8 +133,9 @@ class EmbeddedGroup:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What ring and sockets did and dropped, by name."""
+        """What ring and sockets did and dropped, by name; `calls` is how often the ring was called."""
         ring = {} if self._ring is None else self._ring.counters.as_dict()
+        ring["calls"] = self._ring_calls
         return ring | {f"udp_{name}": count for name, count in self.transport.counters.as_dict().items()}
 
     @property
@@ -221,13 +221,13 @@ class EmbeddedGroup:
         ring, now = self._ring, self._driver.now()
         if self._queue:
             self._carry_out(ring.handle(MulticastMany(self._take_queue()), now))
-            self.ring_calls += 1
+            self._ring_calls += 1
         for event in events:
             self._carry_out(ring.handle(event, now))
-            self.ring_calls += 1
+            self._ring_calls += 1
         if self._queue:
             self._carry_out(ring.handle(MulticastMany(self._take_queue()), now))
-            self.ring_calls += 1
+            self._ring_calls += 1
         self._settle(ring)
 
     def _wake(self) -> None:
@@ -235,7 +235,7 @@ class EmbeddedGroup:
         assert self._driver is not None
         self._busy = True
         self._carry_out(self._ring.wake(self._driver.now()))
-        self.ring_calls += 1
+        self._ring_calls += 1
         self._settle(self._ring)
 
     def _settle(self, ring: Ring) -> None:

@@ -67,10 +67,12 @@ class UdpOptions:
 
 @dataclass(slots=True)
 class UdpCounters:
-    """What the sockets did since they were opened. `*_calls` are system calls."""
+    """What the sockets did since they were opened. `*_calls` are system calls; `packets` counts what was given to be
+    sent, each of them sealed once, `sent` one for each address it went to."""
 
     receive_calls: int = 0
     send_calls: int = 0
+    packets: int = 0
     received: int = 0
     received_bytes: int = 0
     sent: int = 0
@@ -181,6 +183,7 @@ class UdpTransport:
             packet = segments.cut(packet, self._segment_bytes, self._number)
             self.counters.segmented += 1
         counters, sendto, length = self.counters, self.unicast.sendto, len(packet)
+        counters.packets += 1
         for address in addresses:
             counters.send_calls += 1
             try:
