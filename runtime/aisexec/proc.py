@@ -1,0 +1,111 @@
+"""Which processes belong to a component: a look into /proc.
+
+A process belongs to it when it is in a process group or session that was started for it, or carries the marks of its
+environment, which children inherit. Zombies do not count: they hold nothing any more.
+"""
+
+import os
+import signal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+STAT_BYTES_MAX = 4096
+ENVIRON_BYTES_MAX = 256 * 1024
+DEAD_STATES = frozenset("ZXx")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process as it was when looked at."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    is_dead: bool
+
+
+def look() -> list[Process]:
+    """All processes of the machine that can be seen."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (process := _look_at(int(name))) is not None:
+            found.append(process)
+    return found
+
+
+def _look_at(pid: int) -> Process | None:
+    try:
+        stat = _head(f"/proc/{pid}/stat", STAT_BYTES_MAX)
+    except OSError:
+        return None
+    # The name of the program stands in parentheses and may contain anything, parentheses too.
+    fields = stat[stat.rfind(b")") + 2 :].split(None, 4)
+    if len(fields) < 5:
+        return None
+    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0].decode() in DEAD_STATES)
+
+
+def environ_has(pid: int, marks: Mapping[str, str]) -> bool:
+    """Whether the process was started with all of `marks` in its environment."""
+    try:
+        environ = _head(f"/proc/{pid}/environ", ENVIRON_BYTES_MAX)
+    except OSError:
+        return False
+    if not environ:
+        return False
+    entries = environ.split(b"\0")
+    return all(os.fsencode(f"{name}={value}") in entries for name, value in marks.items())
+
+
+def _head(path: str, limit: int) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read(limit)
+
+
+def members(
+    processes: Collection[Process], groups: Collection[int], pids: Collection[int], marks: Mapping[str, str]
+) -> list[Process]:
+    """Those that live and are in these groups or sessions, or have these numbers or marks; never ourselves."""
+    return [
+        process
+        for process in processes
+        if not process.is_dead
+        and process.pid != os.getpid()
+        and (
+            process.group in groups
+            or process.session in groups
+            or process.pid in pids
+            or environ_has(process.pid, marks)
+        )
+    ]
+
+
+def descendants(pid: int, depth: int) -> set[int]:
+    """The living descendants of a process, down to `depth` generations."""
+    children: dict[int, list[int]] = {}
+    for process in look():
+        if not process.is_dead:
+            children.setdefault(process.parent, []).append(process.pid)
+    found: set[int] = set()
+    generation = [pid]
+    for _ in range(depth):
+        generation = [child for parent in generation for child in children.get(parent, ()) if child not in found]
+        if not generation:
+            break
+        found.update(generation)
+    return found
+
+
+def send(number: signal.Signals, processes: Collection[Process], groups: Collection[int] = ()) -> None:
+    """Signal whole groups and single processes; those that are gone do not matter."""
+    for group in groups:
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+    for process in processes:
+        try:
+            os.kill(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
