@@ -1,0 +1,117 @@
+"""Executives in one process, for tests of clients: real sockets, sessions, nodes and engines on a group without network."""
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from aisexec.drive import Driver, open_driver
+from aisexec.groups import Happening
+from aisexec.groups.local import LocalGroup, LocalNetwork
+from aisexec.ipc import Arrival, Listener, Lost
+from aisexec.node import ClientLost, FromClients, Happened, Node, NodeEvent, NodeOptions
+from aisexec.outbox import CloseClient, Logged, NodeEffect, Payloads, ToClient
+from aisexec.quorum import QuorumOptions
+from corosync_amf.engine import Engine, NodeFacts
+
+WALL_TIME = 1_800_000_000.0
+
+
+class LoopbackNode:
+    """One node: its executive listens at `address`; what it logs stands in `lines`."""
+
+    def __init__(
+        self, number: int, group: LocalGroup, driver: Driver, address: Path, engines: list[Engine], votes: int
+    ) -> None:
+        facts = NodeFacts(number, f"node{number}", f"10.0.0.{number}", 1000.0 + number, 1)
+        quorum = QuorumOptions(enabled=votes > 0, votes=dict.fromkeys(range(1, votes + 1), 1))
+        self.address = str(address)
+        self.lines: list[str] = []
+        self.engines = engines
+        self.group = group
+        self.node = Node(NodeOptions(facts, quorum, wall_offset=WALL_TIME), engines)
+        self._driver = driver
+        self.listener = Listener(driver, address, self._arrived)
+        self._timer = driver.timer(lambda: self._perform(self.node.wake(driver.now())))
+        self.is_alive = True
+
+    def happened(self, happenings: list[Happening]) -> None:
+        self._step(Happened(happenings, {}))
+
+    def _arrived(self, arrivals: list[Arrival]) -> None:
+        for client, frame, _ in arrivals:
+            self._step(ClientLost(client) if isinstance(frame, Lost) else FromClients([(client, frame)]))
+
+    def _step(self, event: NodeEvent) -> None:
+        self._perform(self.node.handle(event, self._driver.now()))
+
+    def _perform(self, effects: list[NodeEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Payloads(payloads):
+                    for payload in payloads:
+                        self.group.multicast(payload)
+                case ToClient(client, frames):
+                    self.listener.send(client, frames)
+                case CloseClient(client, reason):
+                    self.listener.close_client(client, reason)
+                case Logged(_, text):
+                    self.lines.append(text)
+                case _:
+                    raise AssertionError(effect)
+        self._timer.set(self.node.next_deadline())
+
+
+class Loopback:
+    """A cluster of them. `die` and `partition` are what may happen to it."""
+
+    def __init__(self, nodes: list[LoopbackNode], network: LocalNetwork) -> None:
+        self.nodes = {node.node.local: node for node in nodes}
+        self.network = network
+
+    def die(self, number: int) -> None:
+        """The node stops, and its clients lose their executive."""
+        self.network.kill(number)
+        self.nodes[number].listener.close()
+
+    def states(self) -> list[object]:
+        """The snapshot of every engine, per node: equal on nodes that are together."""
+        return [[engine.snapshot() for engine in node.engines] for node in self.nodes.values()]
+
+
+@asynccontextmanager
+async def loopback(
+    engines: Callable[[], list[Engine]], count: int = 3, *, quorum: bool = False
+) -> AsyncIterator[Loopback]:
+    """`count` nodes, together, until the block is left."""
+    with tempfile.TemporaryDirectory(prefix="loopback-") as folder:
+        network = LocalNetwork()
+        async with open_driver() as driver, anyio.create_task_group() as tasks:
+            nodes = []
+            for number in range(1, count + 1):
+                path, votes = Path(folder) / f"{number}.sock", count if quorum else 0
+                node = LoopbackNode(number, network.group(number), driver, path, engines(), votes)
+                node.listener.open()
+                tasks.start_soon(node.group.run, node.happened)
+                nodes.append(node)
+            while not all(node.node.membership and len(node.node.membership.members) == count for node in nodes):
+                await anyio.sleep(0.001)
+            try:
+                yield Loopback(nodes, network)
+            finally:
+                for node in nodes:
+                    node.listener.close()
+                tasks.cancel_scope.cancel()
+
+
+async def eventually(holds: Callable[[], bool], rounds: int = 2000) -> None:
+    """Return when `holds()`; give up after `rounds` rounds."""
+    for _ in itertools.repeat(None, rounds):
+        if holds():
+            return
+        await anyio.sleep(0.002)
+    raise AssertionError("it did not come to that")
