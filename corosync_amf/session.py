@@ -210,19 +210,27 @@ class Session:
 
     async def _persist(self, attempt: Callable[[], Any], timeout: float | None, retry: bool) -> Any:
         """Attempt again what raises TryAgain, as long as that is wanted."""
-        start, pause, reason = anyio.current_time(), RETRY_SECONDS_FIRST, ""
-        end = start + (RETRY_SECONDS_IN_ALL if timeout is None else math.inf)
-        with anyio.CancelScope(deadline=math.inf if timeout is None else start + timeout):
-            while True:
-                try:
-                    return await attempt()
-                except TryAgain as error:
-                    reason = error.reason
-                    if not retry or anyio.current_time() + pause > end:
-                        raise
-                await anyio.sleep(pause)
-                pause = min(2 * pause, RETRY_SECONDS_LAST)
-        raise TimedOut(f"no answer in {timeout} s" + (f": {reason}" if reason else ""))
+        if timeout is None:
+            return await self._insist(attempt, [], retry)
+        reasons: list[str] = []
+        with anyio.CancelScope(deadline=anyio.current_time() + timeout):
+            return await self._insist(attempt, reasons, retry, math.inf)
+        raise TimedOut(f"no answer in {timeout} s" + "".join(f": {reason}" for reason in reasons[-1:]))
+
+    async def _insist(
+        self, attempt: Callable[[], Any], reasons: list[str], retry: bool, limit: float = RETRY_SECONDS_IN_ALL
+    ) -> Any:
+        waited, pause = 0.0, RETRY_SECONDS_FIRST
+        while True:
+            try:
+                return await attempt()
+            except TryAgain as error:
+                reasons[:] = [error.reason]
+                if not retry or waited >= limit:
+                    raise
+            await anyio.sleep(pause)
+            waited += pause
+            pause = min(2 * pause, RETRY_SECONDS_LAST)
 
     async def _request(
         self, service: Service, encoded: msgspec.Raw, reply: type[T], late: Callable[[T], object] | None

@@ -119,6 +119,29 @@ async def test_submit_is_refused_and_coroutines_wait_when_256_requests_are_under
         await session.close()
 
 
+async def test_credit_given_to_a_cancelled_coroutine_goes_to_the_next(tmp_path: Path) -> None:
+    async with echo_executive(tmp_path) as executive:
+        session = await Session.open(str(executive.path))
+        executive.hold = True
+        for _ in range(REQUESTS_IN_FLIGHT_MAX):
+            session.submit(EVT, Say(b""), Said)
+        await until(lambda: len(executive.held) == REQUESTS_IN_FLIGHT_MAX)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(say, session, b"never")
+                for _ in range(5):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+                executive.release(1)
+                session.poll()  # the one that leaves gets the credit all the same
+            pending = session.submit(EVT, Say(b"next"), Said)
+            executive.hold = False
+            executive.release()
+            assert (await pending).data == b"next"
+            assert executive.bundles == [128, 128, 1]
+        await session.close()
+
+
 async def test_try_again_is_tried_again_until_it_succeeds_unless_not_wanted(tmp_path: Path) -> None:
     async with echo_executive(tmp_path) as executive:
         session = await Session.open(str(executive.path))
@@ -321,6 +344,19 @@ async def test_events_that_came_before_the_end_are_still_delivered(tmp_path: Pat
         assert await session.next_events(EVT) == [Ticked(0), Ticked(1), Ticked(2)]
         with pytest.raises(Library, match="enough"):
             await session.next_events(EVT)
+        await session.close()
+
+
+async def test_reason_of_the_end_is_known_even_when_the_executive_left_requests_unread(tmp_path: Path) -> None:
+    async with echo_executive(tmp_path) as executive:
+        session = await Session.open(str(executive.path))
+        executive.listener.pause_reading(session.client)
+        pending = session.submit(EVT, Say(b"unread"), Said)
+        with anyio.move_on_after(0.02):
+            await pending
+        executive.listener.close_client(session.client, "enough")
+        with pytest.raises(Library, match="enough"):
+            await pending
         await session.close()
 
 
