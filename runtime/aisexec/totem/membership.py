@@ -8,7 +8,7 @@ Source: Totem single-ring protocol, membership: my_proc_set, my_fail_set, consen
 
 from collections.abc import Iterable
 
-from aisexec.totem.packets import Join
+from aisexec.totem.packets import Commit, Join
 from corosync_amf.ais import NodeId
 
 
@@ -51,9 +51,17 @@ class Gathering:
         self.fail.update(set(nodes) & self.proc - {self.local})
         return len(self.fail) != before
 
+    def sorted_sets(self) -> tuple[tuple[NodeId, ...], tuple[NodeId, ...]]:
+        """`proc` and `fail` as join messages carry them."""
+        return tuple(sorted(self.proc)), tuple(sorted(self.fail))
+
+    def asked(self, nodes: Iterable[NodeId], since: float) -> None:
+        """These have been asked whether they are there since that time already."""
+        self.since.update((node, since) for node in nodes if node in self.proc)
+
     def laggards(self) -> list[NodeId]:
         """Those that are wanted and have not said the same as this node."""
-        proc, fail = tuple(sorted(self.proc)), tuple(sorted(self.fail))
+        proc, fail = self.sorted_sets()
         return [
             node
             for node in self.members
@@ -76,3 +84,19 @@ class Gathering:
     def all_fresh(self) -> bool:
         """No node heard was in a ring before."""
         return all(join.fresh for join in self.joins.values())
+
+
+def has_left_the_commit(
+    commit: Commit, gathering: Gathering, sender: NodeId, incarnation: int, join: Join, *, recovering: bool
+) -> bool:
+    """Whether a join message shows that a member of the ring that is forming has gone back to gathering.
+
+    It has when it knows that ring already, or is another life than the one that committed. Before the second round it
+    also has when it wants another membership than was agreed; afterwards such a message is an old one.
+    """
+    if sender not in commit.members:
+        return False
+    committed = commit.entries[commit.members.index(sender)].incarnation
+    if join.ring_seq >= commit.ring_seq or (committed and committed != incarnation):
+        return True
+    return not recovering and (join.proc, join.fail) != gathering.sorted_sets()

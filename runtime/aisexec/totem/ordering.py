@@ -10,7 +10,7 @@ from typing import Protocol
 
 from aisexec.groups import RingId
 from aisexec.totem.flow import NOTHING, Limits, Traffic, allowance, charge_bytes, credit
-from aisexec.totem.packets import FRAME, RTR_MAX, Token
+from aisexec.totem.packets import FRAME, Token
 from aisexec.totem.seal import OVERHEAD_BYTES
 from aisexec.totem.window import AHEAD_MAX, Window
 from corosync_amf.ais import NodeId
@@ -39,27 +39,7 @@ class Ordering:
     sent     the last frame this member sent
     """
 
-    __slots__ = (
-        "_arrived_seq",
-        "_aru_before",
-        "_backlog_told",
-        "_forwarded_aru",
-        "_limits",
-        "_pending_told",
-        "_ring_id", "_saved",
-        "_sent_bytes",
-        "_sent_packets",
-        "_seq_before",
-        "idle",
-        "local",
-        "safe",
-        "sent",
-        "stuck",
-        "visits",
-        "window",
-    )  # fmt: skip
-
-    def __init__(self, ring_id: RingId, local: NodeId, limits: Limits) -> None:
+    def __init__(self, ring_id: RingId, local: NodeId, limits: Limits, requests_max: int) -> None:
         self.local = local
         self.window = Window()
         self.safe = 0
@@ -69,6 +49,7 @@ class Ordering:
         self.sent = 0
         self._ring_id = ring_id
         self._limits = limits
+        self._requests_max = requests_max
         self._arrived_seq = 0
         self._forwarded_aru = 0
         self._aru_before = (0, 0)
@@ -166,6 +147,6 @@ class Ordering:
         if self.window.aru >= self._arrived_seq:
             return
         wanted = set(token.rtr)
-        for seq in self.window.missing(self._arrived_seq, RTR_MAX):
-            if seq not in wanted and len(token.rtr) < RTR_MAX:
+        for seq in self.window.missing(self._arrived_seq, self._requests_max):
+            if seq not in wanted and len(token.rtr) < self._requests_max:
                 token.rtr.append(seq)

@@ -134,6 +134,11 @@ class Token:
         return head + struct.pack(f"<{len(rtr)}Q", *rtr) if rtr else head
 
 
+def requests_max(packet_bytes_max: int) -> int:
+    """How many missing frames a token may ask for so that it fits into a datagram."""
+    return min(RTR_MAX, (packet_bytes_max - _TOKEN.size - 64) // 8)
+
+
 def unpack_token(body: bytes) -> Token:
     """Raises: BadPacket."""
     if len(body) < _TOKEN.size:

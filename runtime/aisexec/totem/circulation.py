@@ -1,0 +1,125 @@
+"""One ring turning, seen from one member: the token comes, frames go out, the token goes on or is held."""
+
+from aisexec.groups import RingId
+from aisexec.totem import packets
+from aisexec.totem.events import Broadcast, Counters, Effect, RingOptions, Send
+from aisexec.totem.flow import Limits, charge_bytes
+from aisexec.totem.ordering import Ordering, Outgoing
+from aisexec.totem.packets import FRAME, BadPacket, Commit, Token, requests_max
+from aisexec.totem.seal import Seal
+
+
+class Circulation:
+    """`turning` is true once the first token has come; `held` is the token of an idle ring, at its representative."""
+
+    def __init__(self, commit: Commit, options: RingOptions, seal: Seal, counters: Counters) -> None:
+        members = commit.members
+        local = options.node_id
+        limits = Limits(
+            min(entry.window_bytes for entry in commit.entries),
+            options.window_packets,
+            options.visit_packets,
+            charge_bytes(options.packet_bytes_max),
+            len(members),
+        )
+        self.ring_id: RingId = commit.ring_id
+        self.members = members
+        self.ordering = Ordering(self.ring_id, local, limits, requests_max(options.packet_bytes_max))
+        self.window = self.ordering.window
+        self.held: Token | None = None
+        self.forwarded: bytes | None = None
+        self.forwarded_at = 0.0
+        self.successor = members[(members.index(local) + 1) % len(members)]
+        self._is_representative = local == members[0]
+        self._idle_visits = options.idle_visits
+        self._seal = seal
+        self._counters = counters
+        self._ring_seq, self._representative = self.ring_id.seq, self.ring_id.representative
+        self._hop = 0
+        self._forwarded_seq = 0
+        self._release_wanted = False
+        self._release_asked = False
+
+    @property
+    def turning(self) -> bool:
+        return self._hop > 0
+
+    def take_frame(self, body: bytes) -> bool:
+        """Keep a frame. True when it shows that a member further on has the token.
+
+        Raises: BadPacket.
+        """
+        if len(body) < FRAME.size:
+            raise BadPacket("frame cut short")
+        ring_seq: int
+        representative: int
+        seq: int
+        ring_seq, representative, seq, _, _ = FRAME.unpack_from(body)
+        counters = self._counters
+        if ring_seq != self._ring_seq or representative != self._representative:
+            counters.dropped_stale += 1
+            return False
+        if not self.window.insert(seq, body):
+            counters.dropped_duplicate += 1
+            return False
+        counters.packets_received += 1
+        return seq > self._forwarded_seq
+
+    def accept(self, token: Token) -> bool:
+        """Whether this is the ring's token and was not here before."""
+        if token.ring_id != self.ring_id or token.hop <= self._hop:
+            return False
+        self._hop = token.hop
+        self._release_asked = False
+        return True
+
+    def hold(self, token: Token, outgoing: Outgoing) -> bool:
+        """Keep the token of an idle ring, if that is this member's task and nobody wants it."""
+        idle = self.ordering.idle >= self._idle_visits
+        wanted, self._release_wanted = self._release_wanted, False
+        if not self._is_representative or not idle or wanted or outgoing.backlog_bytes:
+            return False
+        self.held = token
+        return True
+
+    def release(self) -> Token | None:
+        """Give the held token back."""
+        token, self.held, self._release_wanted = self.held, None, False
+        return token
+
+    def want_release(self) -> None:
+        """A member has something to send: do not hold the token."""
+        self._release_wanted = True
+
+    def ask_release(self) -> list[Effect]:
+        """Ask the representative for the token, if it seems to hold it."""
+        if self._is_representative or self._release_asked or self.ordering.idle < self._idle_visits - 1:
+            return []
+        self._release_asked = True
+        return [Send(self.members[0], self._seal.seal(packets.CANCEL, b""))]
+
+    def pass_on(
+        self, token: Token, outgoing: Outgoing, resent: list[bytes], now: float, *, beyond: bool
+    ) -> list[Effect]:
+        """Send what waits, then the token to the next member."""
+        fresh = self.ordering.depart(token, outgoing, resent)
+        effects: list[Effect] = []
+        if resent or fresh:
+            self._counters.retransmissions += len(resent)
+            self._counters.packets_sent += len(fresh)
+            seal = self._seal.seal
+            effects.append(Broadcast([seal(packets.DATA, frame) for frame in resent + fresh], beyond))
+        self._counters.retransmissions_requested += len(token.rtr)
+        token.hop += 1
+        self.forwarded_at = now
+        self._forwarded_seq = token.seq
+        self.forwarded = token.pack()
+        effects.append(Send(self.successor, self._seal.seal(packets.TOKEN, self.forwarded)))
+        return effects
+
+    def order_alone(self, outgoing: Outgoing) -> None:
+        """A ring of one needs no token to travel: the next frames are safe at once."""
+        if self.held is None:
+            self.held = Token(self.ring_id)
+        self.ordering.depart(self.held, outgoing, [])
+        self.ordering.safe = self.held.seq

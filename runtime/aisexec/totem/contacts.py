@@ -1,0 +1,55 @@
+"""Who hears this node, and since when the ring is suspiciously quiet."""
+
+from aisexec.totem.events import Log
+from corosync_amf.ais import NodeId
+
+
+class Contacts:
+    """`known_heard`: a time at or after which each node is known to have heard this one. `asked_since`: since when
+    members are probed because no token came; None while the token comes."""
+
+    __slots__ = ("_suitors", "_token_at", "_warned", "asked_since", "known_heard")
+
+    def __init__(self, now: float) -> None:
+        self.known_heard: dict[NodeId, float] = {}
+        self.asked_since: float | None = None
+        self._token_at = now
+        self._warned = False
+        self._suitors: set[NodeId] = set()
+
+    def token_came(self, now: float) -> list[Log]:
+        """The silence is over."""
+        late, self._token_at, self.asked_since = now - self._token_at, now, None
+        if not self._warned:
+            return []
+        self._warned = False
+        return [Log("notice", f"The token came back after {late:.2f} s")]
+
+    def heard_by(self, nodes: tuple[NodeId, ...], time: float) -> None:
+        """All these have heard this node at or after `time`."""
+        self.known_heard.update(dict.fromkeys(nodes, time))
+
+    def quiet(self, now: float, warning: float) -> list[Log]:
+        """No token: the members are being asked."""
+        if self.asked_since is None:
+            self.asked_since = now
+        if not warning or self._warned or now - self._token_at < warning:
+            return []
+        self._warned = True
+        return [Log("warning", f"No token for {now - self._token_at:.2f} s")]
+
+    def court(self, node: NodeId) -> None:
+        """A node of another ring was heard; its answer shows that it hears this one."""
+        self._suitors.add(node)
+
+    def answered(self, node: NodeId, asked_at: float, now: float) -> bool:
+        """A probe came back; True when it was to a node of another ring."""
+        if asked_at <= now:
+            self.known_heard[node] = max(self.known_heard.get(node, asked_at), asked_at)
+        courted = node in self._suitors
+        self._suitors.discard(node)
+        return courted
+
+    def settle(self) -> None:
+        """A new ring: forget who was to be asked."""
+        self._suitors.clear()
