@@ -50,9 +50,10 @@ class Layers:
             chain.append(self.defaults[kind])
         merged: dict[str, Pair] = {}
         for layer in reversed(chain):
+            is_type = layer.get("kind") is not None
             for pair in layer.pairs:
                 key = pair.key.value
-                if key in ("kind", "extends") or (key == "type" and kind != "csi"):
+                if (is_type and key in ("kind", "extends")) or (key == "type" and kind != "csi"):
                     continue
                 pair = _spelled_out(pair)
                 below = merged.get(key)
@@ -64,7 +65,7 @@ class Layers:
     def _types_of(self, kind: str, block: Block, report: Report, obj: str) -> list[Block]:
         chain: list[Block] = []
         seen: list[str] = []
-        reference = block.get("type")
+        reference = block.get("extends") if block.get("kind") else block.get("type")
         while reference is not None:
             name = reference.value.value if isinstance(reference.value, Text) else ""
             if kind == "csi" and name not in self.types:
@@ -153,7 +154,7 @@ def expand_minimal(app: Pair, report: Report, obj: str) -> Block:
     if clash or (block.get("plugin") and block.get("command")):
         message = f"'{start.key.value}' is a short form and excludes '{(clash or block.pairs[-1]).key.value}'"
         report.error(Code.CONFLICT, (clash or start).key, obj, message)
-        return block
+        return Block(tuple(pair for pair in block.pairs if pair.key.value not in ("plugin", "command", *MINIMAL_KEYS)))
     own = {pair.key.value: pair for pair in block.pairs}
     at = start.key
 

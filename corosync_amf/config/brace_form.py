@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from corosync_amf.ais import Dn
 from corosync_amf.config import amf_tables as tables
 from corosync_amf.config.problems import Code, Report
 from corosync_amf.config.schema import Table
 from corosync_amf.config.tree import Block, Items, Pair, Text, nearest
+from corosync_amf.services.amf.model import child_dn
 
 COMMANDS: Final = {
     "saAmfCompInstantiateCmd": "instantiate",
@@ -75,7 +77,7 @@ def to_yaml_form(tree: Block, report: Report) -> Block:
         return Block()
     cluster = clusters[0]
     converter = _Converter(report)
-    body = converter.entity(cluster, "")
+    body = converter.entity(cluster, "", "")
     own = tuple(pair for pair in body.pairs if pair.key.value not in ("nodes", "node_groups", "applications"))
     name = cluster.name or Text("cluster", cluster.key.line, cluster.key.column)
     own = (Pair(Text("name", name.line, name.column), name), *own)
@@ -90,10 +92,12 @@ class _Converter:
         self._allowed: dict[str, set[str]] = {}
         self._given: list[tuple[str, Text]] = []
 
-    def entity(self, section: Pair, path: str) -> Block:
+    def entity(self, section: Pair, path: str, parent: Dn) -> Block:
+        """The YAML form of a section and all in it. `path` is the clccli_path of the sections around it."""
         kind = _KINDS[section.key.value]
         block = section.value if isinstance(section.value, Block) else Block()
-        obj = f"{section.key.value}={section.name.value}" if section.name else section.key.value
+        above = "" if section.key.value == "safApp" else parent
+        obj = child_dn(section.key.value, section.name.value if section.name else "", above)
         path = _last(block, "clccli_path", path)
         pairs: dict[str, Pair] = {}
         children: dict[str, list[Pair]] = {}
@@ -102,7 +106,9 @@ class _Converter:
                 key = kind.children[pair.key.value]
                 if self._is_named_section(pair, obj):
                     assert pair.name is not None
-                    children.setdefault(key, []).append(Pair(pair.name, self.entity(pair, path), None, pair.comments))
+                    children.setdefault(key, []).append(
+                        Pair(pair.name, self.entity(pair, path, obj), None, pair.comments)
+                    )
             elif pair.key.value not in kind.special:
                 self._attribute(pair, kind, pairs, obj)
         for key, found in children.items():

@@ -64,7 +64,8 @@ Value = Text | Items | Block | None
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint that names what was probably meant and what is known; "" when nothing is known."""
     names = list(known)
-    close = get_close_matches(word.lower(), names, n=2, cutoff=0.6)
+    folded = {name.lower(): name for name in names}
+    close = [folded[name] for name in get_close_matches(word.lower(), folded, n=2, cutoff=0.6)]
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     meant = "did you mean " + " or ".join(f"'{name}'" for name in close) + "?" if close else ""
     if close and len(names) > 12:
