@@ -143,7 +143,9 @@ class Place:
     def find(cls, directory: Path) -> "Place":
         # Every process has an address of its own, so that test runs beside this one cannot get in the way.
         host = f"127.{100 + os.getpid() // 62500 % 100}.{os.getpid() // 250 % 250}.{1 + os.getpid() % 250}"
-        return cls((host, _free(host)), ("127.0.0.1", _free("127.0.0.1")), directory / "cdr.jsonl", "20000-21999")
+        return cls(
+            (host, free_port(host)), ("127.0.0.1", free_port("127.0.0.1")), directory / "cdr.jsonl", "20000-21999"
+        )
 
     def attributes(self, **more: str) -> dict[str, tuple[str, ...]]:
         texts = {
@@ -157,7 +159,7 @@ class Place:
         return {name: (text,) for name, text in texts.items()}
 
 
-def _free(host: str) -> int:
+def free_port(host: str) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

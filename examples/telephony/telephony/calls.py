@@ -47,7 +47,7 @@ class Calls:
         if self.calls:
             self._outage = (min(now, billing.last_stamp(list(self.calls.values()))), now)
         for call in self.calls.values():
-            then: list[Send | Bill] = [*duties.repeats(call, now).values(), *duties.doubtful(call, now)]
+            then: list[Send | Bill] = [*duties.repeats(call, now).values(), *duties.unacknowledged(call)]
             if call.closed_at and not call.billed:
                 then.append(Bill(billing.record(call)))
             self._schedule(call, now)

@@ -30,15 +30,17 @@ def wants_answer(call: Call, e: Exchange) -> bool:
     return not (e.method == "INVITE" and e.provisional)
 
 
-def doubtful(call: Call, now: float) -> list[Send]:
-    """What a predecessor may not have sent any more: late acceptances and their ACKs.
+def unacknowledged(call: Call) -> list[Send]:
+    """Acceptances that the caller has not acknowledged.
 
-    The endpoints would ask for them again, so no timer of ours is needed; but nobody should have to wait for that.
+    The callee repeats them, so no timer of ours is needed. But a predecessor may have died just before it sent this
+    one, and the caller should not have to wait for the repetition.
     """
-    accepted = [e for e in call.exchanges if e.method == "INVITE" and 200 <= e.code < 300]
-    acceptances = [Send(e.response, e.reply_to) for e in accepted if e.response and not e.ack]
-    acks = [Send(e.ack, next_hop(call.leg(e.toward))) for e in accepted if e.ack and now < e.final_at + T2]
-    return acceptances + acks
+    return [
+        Send(e.response, e.reply_to)
+        for e in call.exchanges
+        if e.method == "INVITE" and 200 <= e.code < 300 and e.response and not e.ack
+    ]
 
 
 def next_interval(slot: Slot, interval: float) -> float:
