@@ -14,6 +14,7 @@ import os
 import select
 import socket
 from collections import deque
+from collections.abc import Mapping
 
 import anyio
 
@@ -40,14 +41,14 @@ BUSY_SECONDS = 0.02
 ENDED = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 
-def default_address() -> str:
-    """The executive's socket: COROSYNC_AMF_SOCKET, else the system's, else the one of this user."""
-    if address := os.environ.get("COROSYNC_AMF_SOCKET"):
+def default_address(environ: Mapping[str, str] = os.environ, system: str = SYSTEM_ADDRESS) -> str:
+    """The executive's socket: COROSYNC_AMF_SOCKET, else `system`, else, if that is not there, the one of this user."""
+    if address := environ.get("COROSYNC_AMF_SOCKET"):
         return address
-    home = os.environ.get("XDG_RUNTIME_DIR")
-    if home and not os.path.exists(SYSTEM_ADDRESS):
+    home = environ.get("XDG_RUNTIME_DIR")
+    if home and not os.path.exists(system):
         return os.path.join(home, "corosync-amf", "aisexec.sock")
-    return SYSTEM_ADDRESS
+    return system
 
 
 class Gone(Exception):

@@ -128,6 +128,7 @@ class ServiceClient:
         self.retry = retry
         self.is_open = True
         self._owner = owner
+        self._is_ending = False
         self._invocations = itertools.count(INVOCATION_FIRST)
 
     @classmethod
@@ -186,6 +187,9 @@ class ServiceClient:
         Source: sa<Svc>Finalize.
         """
         self.check_open()
+        if self._is_ending:
+            raise BadHandle(f"the {self.service.name} session is being finalized")
+        self._is_ending = True
         try:
             await self.stop()
         except (Library, Transient):

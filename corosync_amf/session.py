@@ -338,8 +338,8 @@ class Session:
                         self._streams.tell(service, event)
                 else:
                     raise Gone("protocol error: a second welcome")
-        except Gone as gone:
-            self._fail(Library, str(gone))
+        except (Gone, Library) as error:
+            self._fail(Library, str(error))
 
     def _answered(self, number: int, answer: msgspec.Raw) -> None:
         call = self._calls.pop(number, None)
@@ -354,8 +354,6 @@ class Session:
 
     def _fail(self, kind: type[AisError], reason: str) -> None:
         """The session has ended: whoever waits is told."""
-        if self._turns.has_ended:
-            return
         self._turns.end(kind, reason)
         calls, self._calls = self._calls, {}
         self._posted.clear()

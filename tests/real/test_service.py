@@ -93,6 +93,38 @@ async def test_service_object_of_a_dead_executive_can_be_finalized(tmp_path: Pat
         await service.finalize()
 
 
+class SlowToStop(EchoService):
+    async def stop(self) -> None:
+        await self.request(Say(b"bye"), Said)
+
+
+async def test_second_finalize_is_refused_even_while_the_first_is_under_way(tmp_path: Path) -> None:
+    async with echo_executive(tmp_path) as executive:
+        service = await SlowToStop.opening(address=str(executive.path))
+        executive.hold = True
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(service.finalize)
+            with anyio.fail_after(20):
+                while not executive.held:
+                    await anyio.lowlevel.checkpoint()
+            with pytest.raises(BadHandle):
+                await service.finalize()
+            executive.release()
+        assert not service.is_open
+
+
+async def test_cancelled_finalize_still_ends_the_session(tmp_path: Path) -> None:
+    async with echo_executive(tmp_path) as executive:
+        executive.hold = True
+        with anyio.move_on_after(0.02):
+            service = await SlowToStop.opening(address=str(executive.path))
+            await service.finalize()
+        assert not service.is_open
+        with anyio.fail_after(20):
+            while not executive.lost:
+                await anyio.lowlevel.checkpoint()
+
+
 async def test_services_of_a_cluster_share_its_connection_but_a_second_one_of_a_kind_has_its_own(
     tmp_path: Path,
 ) -> None:

@@ -7,6 +7,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from corosync_amf.connection import default_address
 from corosync_amf.engine import Done, Service
 from corosync_amf.errors import AisError, BadHandle, Busy, InvalidParam, Library, TimedOut, TooBig, TryAgain
 from corosync_amf.session import Session
@@ -206,86 +207,6 @@ async def test_cancelled_reader_hands_the_reading_over(tmp_path: Path) -> None:
         await session.close()
 
 
-class Disorder:
-    """Coroutines that call, listen and are cancelled by chance, and an executive that answers when it likes."""
-
-    def __init__(self, seed: int, session: Session, executive: EchoExecutive) -> None:
-        self.chance = random.Random(seed)
-        self.session = session
-        self.executive = executive
-        self.answered = 0
-
-    async def one(self, name: bytes) -> None:
-        session = self.session
-        match self.chance.randrange(4):
-            case 0:
-                assert (await session.submit(EVT, Say(name), Said)).data == name
-            case 1:
-                assert (await session.ask(EVT, Peek(name), Said)).data == name
-            case 2:
-                await session.request(EVT, Burst(self.chance.randrange(1, 3)), Done)
-            case _:
-                assert await say(session, name) == name
-        self.answered += 1
-
-    async def some_checkpoints(self, below: int) -> None:
-        for _ in range(self.chance.randrange(below)):
-            await anyio.lowlevel.checkpoint()
-
-    async def call(self, number: int) -> None:
-        for turn in range(10):
-            name = b"%d/%d" % (number, turn)
-            if self.chance.random() < 0.6:
-                await self.one(name)
-                continue
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.one, name)
-                await self.some_checkpoints(8)
-                tasks.cancel_scope.cancel()
-
-    async def listen(self) -> None:
-        while True:
-            with anyio.CancelScope() as scope:
-                if self.chance.random() < 0.3:
-                    scope.cancel()
-                await self.session.next_events(EVT)
-            await anyio.lowlevel.checkpoint()
-
-    async def release(self) -> None:
-        while True:
-            await self.some_checkpoints(4)
-            await anyio.lowlevel.checkpoint()
-            self.executive.release(self.chance.randrange(1, 6))
-
-    async def run(self) -> None:
-        self.executive.hold = True
-        async with anyio.create_task_group() as background:
-            background.start_soon(self.listen)
-            background.start_soon(self.release)
-            async with anyio.create_task_group() as callers:
-                for number in range(12):
-                    callers.start_soon(self.call, number)
-            background.cancel_scope.cancel()
-        self.executive.hold = False
-        self.executive.release()
-
-
-@pytest.mark.parametrize("seed", range(15))
-async def test_nobody_is_forgotten_whoever_is_cancelled_whenever(tmp_path: Path, seed: int) -> None:
-    async with echo_executive(tmp_path) as executive:
-        session = await Session.open(str(executive.path))
-        session.attach(EVT, Ticked)
-        disorder = Disorder(seed, session, executive)
-        with anyio.fail_after(20):
-            await disorder.run()
-            assert disorder.answered >= 12 * 4
-            assert await say(session, b"end") == b"end"
-            calls = [session.submit(EVT, Say(b""), Said) for _ in range(REQUESTS_IN_FLIGHT_MAX)]  # all credit is back
-            for call in calls:
-                await call
-        await session.close()
-
-
 async def test_pending_can_be_awaited_by_many_and_again(tmp_path: Path) -> None:
     async with echo_executive(tmp_path) as executive:
         session = await Session.open(str(executive.path))
@@ -358,6 +279,16 @@ async def test_reason_of_the_end_is_known_even_when_the_executive_left_requests_
         with pytest.raises(Library, match="enough"):
             await pending
         await session.close()
+
+
+async def test_address_is_the_environments_else_the_systems_else_this_users(tmp_path: Path) -> None:
+    system, home = tmp_path / "system.sock", {"XDG_RUNTIME_DIR": "/run/user/7"}
+    users = "/run/user/7/corosync-amf/aisexec.sock"
+    assert default_address({"COROSYNC_AMF_SOCKET": "/x", **home}, str(system)) == "/x"
+    assert default_address(home, str(system)) == users
+    assert default_address({}, str(system)) == str(system)
+    system.touch()
+    assert default_address(home, str(system)) == str(system)
 
 
 async def test_no_executive_or_a_refusal_raises_library(tmp_path: Path) -> None:
@@ -463,6 +394,34 @@ async def test_reply_of_another_type_is_a_protocol_error(tmp_path: Path) -> None
         session = await Session.open(str(executive.path))
         with pytest.raises(Library, match="protocol error"):
             await session.request(EVT, Say(b""), Done)
+        await session.close()
+
+
+@pytest.mark.parametrize("is_diverted", [False, True])
+async def test_event_of_another_type_ends_the_session(tmp_path: Path, is_diverted: bool) -> None:
+    async with echo_executive(tmp_path) as executive:
+        session = await Session.open(str(executive.path))
+        session.attach(EVT, Said)
+        if is_diverted:
+            session.divert(EVT, lambda event: EVT)
+        executive.tick(session.client, range(1))
+        for _ in range(2):
+            with pytest.raises(Library, match="event cannot be read"):
+                await session.next_events(EVT)
+        with pytest.raises(Library, match="event cannot be read"):
+            await say(session, b"x")
+        await session.close()
+
+
+async def test_diverted_events_have_a_stream_of_their_own(tmp_path: Path) -> None:
+    async with echo_executive(tmp_path) as executive:
+        session = await Session.open(str(executive.path))
+        session.attach(EVT, Ticked)
+        session.attach(1000, Ticked)
+        session.divert(EVT, lambda event: (EVT, 1000, 2000)[event.number % 3])
+        await session.request(EVT, Burst(9), Done)
+        assert [event.number for event in session.take_events(EVT)] == [0, 3, 6]
+        assert [event.number for event in session.take_events(1000)] == [1, 4, 7]
         await session.close()
 
 
