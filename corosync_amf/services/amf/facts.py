@@ -13,6 +13,7 @@ from corosync_amf.ais import Admin, Dn, HaReadiness, HaState, NodeId, Presence
 from corosync_amf.engine import Client, Origin
 
 from .messages import FailoverStatus, HistoryLine, Verb
+from .recovery import Count
 
 HISTORY_MAX: Final = 24
 """Lines kept per object."""
@@ -23,13 +24,6 @@ class Fact(msgspec.Struct):
     """Changed in place by the engine; encoded in the snapshot."""
 
 
-class Window(Fact):
-    """Counts within a probation time that begins with the first count."""
-
-    count: int = 0
-    start: float = 0.0
-
-
 class NodeFact(Fact):
     """`node_id` None: not a member. `failfast`: told to leave the cluster, nothing else counts until it did."""
 
@@ -37,7 +31,7 @@ class NodeFact(Fact):
     disabled: bool = False
     failfast: bool = False
     failfast_spent: bool = False
-    failovers: Window = msgspec.field(default_factory=Window)
+    failovers: Count = Count()
 
 
 class UnitFact(Fact):
@@ -47,14 +41,12 @@ class UnitFact(Fact):
     disabled: bool = False
     repairing: bool = False
     evacuate: bool = False
-    restarting: bool = False
-    component_restarts: Window = msgspec.field(default_factory=Window)
-    su_restarts: Window = msgspec.field(default_factory=Window)
+    component_restarts: Count = Count()
+    su_restarts: Count = Count()
     restarts: int = 0
     repairs: list[float] = msgspec.field(default_factory=list)
     repair_at: float | None = None
     repair_wait: float = 0.0
-    seen_up: bool = False
 
 
 class ComponentFact(Fact):
@@ -76,6 +68,7 @@ class ComponentFact(Fact):
     dirty: bool = False
     doomed: Verb | None = None
     terminating: int = 0
+    monitor_attempt: int = 0
     source: str = ""
     restarts: int = 0
     last_error: str = ""
@@ -99,6 +92,13 @@ class AssignmentFact(Fact):
     quiescing: int = 0
     rank: int = 0
     epoch: int = 0
+
+
+class Former(Fact):
+    """Who had a CSI as ACTIVE last, and whether it let go of it in order."""
+
+    component: Dn
+    quiesced: bool
 
 
 class Callback(Fact):
@@ -139,10 +139,13 @@ class Facts(Fact):
     units: dict[Dn, UnitFact] = msgspec.field(default_factory=dict)
     components: dict[Dn, ComponentFact] = msgspec.field(default_factory=dict)
     assignments: dict[Dn, dict[Dn, AssignmentFact]] = msgspec.field(default_factory=dict)
+    former: dict[Dn, Former] = msgspec.field(default_factory=dict)
     callbacks: dict[int, Callback] = msgspec.field(default_factory=dict)
     restarting_applications: list[Dn] = msgspec.field(default_factory=list)
-    preferred: dict[Dn, Dn] = msgspec.field(default_factory=dict)
-    """Service group -> the SU that is to be active (swap, adjust)."""
+    preferred: dict[Dn, list[Dn]] = msgspec.field(default_factory=dict)
+    """Service group -> the SUs that are to be active and standby (swap, adjust)."""
+    adjusting: dict[Dn, str] = msgspec.field(default_factory=dict)
+    """Service group -> the in-service SUs for which an adjustment waits."""
     tolerances: dict[Dn, dict[Dn, int]] = msgspec.field(default_factory=dict)
     """Dependent SI -> sponsor SI -> token of the timer that runs; 0: it is over."""
     unassigned: dict[Dn, float] = msgspec.field(default_factory=dict)

@@ -266,7 +266,7 @@ class Watch(Request, frozen=True):
     on: bool = True
 
 
-AmfRequest = (
+AmfComponentRequest = (
     Register
     | Unregister
     | Response
@@ -276,13 +276,8 @@ AmfRequest = (
     | HaReadinessSet
     | ProtectionGroupTrackStart
     | ProtectionGroupTrackStop
-    | FaultDetected
-    | CommandDone
-    | TimeUp
-    | Admin
-    | Watch
-    | ClientGone
 )
+AmfRequest = AmfComponentRequest | FaultDetected | CommandDone | TimeUp | Admin | Watch | ClientGone
 
 
 # Queries

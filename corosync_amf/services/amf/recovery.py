@@ -11,6 +11,8 @@ Source: SAI-AIS-AMF-B.04.01 section 3.11.2.
 from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
+
 from corosync_amf.ais import Recovery
 
 
@@ -28,8 +30,7 @@ class Action(IntEnum):
     CLUSTER_RESET = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(msgspec.Struct, frozen=True):
     """How many, in a window that began with the first; `start` in seconds since the epoch."""
 
     count: int = 0
@@ -44,8 +45,7 @@ class Count:
         return Count(self.count + 1, self.start if self.count else now)
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(msgspec.Struct, frozen=True):
     """Level 0 and 1 of the SU, level 2 of its node."""
 
     component_restarts: Count = Count()

@@ -226,7 +226,7 @@ def instances_of_unit(view: View, su: Dn) -> list[Dn]:
 
 def holds(fact: AssignmentFact) -> bool:
     """Whether the component may be doing the CSI's work: it has, or was told, ACTIVE or QUIESCING."""
-    return fact.state in HOLDING or (fact.invocation > 0 and fact.asked in HOLDING)
+    return fact.state in HOLDING or fact.asked in HOLDING
 
 
 def unit_ha_state(view: View, su: Dn, si: Dn) -> HaState | None:

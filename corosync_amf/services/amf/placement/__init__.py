@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from corosync_amf.ais import Dn, HaState
-
-from ..model import Component, ServiceGroup, ServiceInstance
+from corosync_amf.services.amf.model import Component, ServiceGroup, ServiceInstance
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,13 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A service group as placement sees it: its units and its eligible SIs, both in order; `preferred` is the SU that
-    an administrator wants active."""
+    """A service group as placement sees it: its units and its eligible SIs, both in order; `preferred`: the SUs that
+    an administrator wants active and standby."""
 
     policy: ServiceGroup
     units: tuple[Unit, ...]
     instances: tuple[ServiceInstance, ...]
-    preferred: Dn | None = None
+    preferred: tuple[Dn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from corosync_amf.ais import Dn, HaState
+from corosync_amf.services.amf.model import Capability, Component, ComponentServiceInstance, CsType, ServiceInstance
 
-from ..model import Capability, Component, ComponentServiceInstance, CsType, ServiceInstance
 from . import Unit
 
 _ONE_ACTIVE: Final = frozenset(

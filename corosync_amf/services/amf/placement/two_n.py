@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from corosync_amf.ais import Dn, HaState
+from corosync_amf.services.amf.model import ServiceInstance
 
-from ..model import ServiceInstance
 from . import Assignments, Current, Group, Place, Unit, by_rank
 from .fitting import fit
 
@@ -56,10 +56,10 @@ def _first(
 def _preference(unit: Unit, group: Group, current: Current, ha_state: HaState) -> tuple[object, ...]:
     had = [held[unit.dn].ha_state for held in current.values() if unit.dn in held]
     if ha_state is HaState.STANDBY:
-        return not had, by_rank(unit)
+        return (unit.dn,) != group.preferred[1:2], not had, by_rank(unit)
     working = sum(state in _WORKING for state in had)
     return (
-        unit.dn != group.preferred,
+        (unit.dn,) != group.preferred[:1],
         -working,
         unit.degraded,
         -had.count(HaState.QUIESCED),
