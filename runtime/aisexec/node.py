@@ -185,6 +185,11 @@ class Node:
         return self.membership is not None and self.membership.quorate
 
     @property
+    def order(self) -> int:
+        """The order number of what was applied last."""
+        return self._order
+
+    @property
     def ring_id(self) -> RingId | None:
         """The ring of the installed membership."""
         return self._installed.ring_id if self._installed else None

@@ -232,6 +232,8 @@ class ClusterWorld:
 
     def _agreed(self) -> bool:
         everybody = tuple(self.nodes)
+        if len({stack.node.order for stack in self.stacks.values()}) > 1:
+            return False
         return all(
             stack.node.phase is Phase.RUNNING
             and stack.node.quorate
