@@ -1,4 +1,4 @@
-"""Executives in one process, for tests of clients: real sockets, sessions, nodes and engines on a group without network."""
+"""Executives in one process, for tests of clients: real sockets, sessions, nodes and engines, but no network."""
 
 import itertools
 import tempfile
@@ -41,6 +41,10 @@ class LoopbackNode:
 
     def happened(self, happenings: list[Happening]) -> None:
         self._step(Happened(happenings, {}))
+
+    def sees(self, count: int) -> bool:
+        """Whether its membership has so many nodes."""
+        return self.node.membership is not None and len(self.node.membership.members) == count
 
     def _arrived(self, arrivals: list[Arrival]) -> None:
         for client, frame, _ in arrivals:
@@ -98,8 +102,7 @@ async def loopback(
                 node.listener.open()
                 tasks.start_soon(node.group.run, node.happened)
                 nodes.append(node)
-            while not all(node.node.membership and len(node.node.membership.members) == count for node in nodes):
-                await anyio.sleep(0.001)
+            await eventually(lambda: all(node.sees(count) for node in nodes))
             try:
                 yield Loopback(nodes, network)
             finally:

@@ -95,7 +95,13 @@ ROWS: list[tuple[str, m.Attributes, list[Request], Any, type[AisError]]] = [
     ("no section size", attributes(), [], m.Open(2, "x", 7, attributes(max_section_size=0)), errors.InvalidParam),
     ("id size", attributes(), [], m.Open(2, "x", 7, attributes(max_section_id_size=256)), errors.InvalidParam),
     ("retention", attributes(), [], m.Open(2, "x", 7, attributes(retention_duration=-1.0)), errors.InvalidParam),
-    ("no number", attributes(), [], m.Open(2, "x", 7, attributes(retention_duration=float("nan"))), errors.InvalidParam),
+    (
+        "no number",
+        attributes(),
+        [],
+        m.Open(2, "x", 7, attributes(retention_duration=float("nan"))),
+        errors.InvalidParam,
+    ),
     ("not there", attributes(), [], m.Open(2, "x", READ), errors.NotExist),
     ("other attributes", attributes(), [], m.Open(2, "c", 7, attributes(max_sections=5)), errors.Exist),
     ("other flags", attributes(), [], m.Open(2, "c", 7, attributes(WEAK)), errors.Exist),
@@ -641,7 +647,9 @@ def test_a_long_read_shows_one_moment_though_others_write() -> None:
 
 def test_closing_gives_back_what_a_long_read_had_kept() -> None:
     size = 3_000_000
-    replicas = ready(attributes(max_sections=3, max_section_size=size, checkpoint_size=3 * size, retention_duration=9.0))
+    replicas = ready(
+        attributes(max_sections=3, max_section_size=size, checkpoint_size=3 * size, retention_duration=9.0)
+    )
     done(replicas, batch({b"1": bytes(size), b"2": bytes(size)}))
     answer = replicas.ask(A, m.ReadAll(1))
     assert isinstance(answer, m.Content)
