@@ -39,12 +39,12 @@ def import_fault(plugin: str) -> str:
 
 
 def check_imports(cluster: Cluster, file: str) -> list[Problem]:
-    """Return an error for every plugin that cannot be imported here."""
+    """Return an error for every plugin that cannot be imported here, at the first component that uses it."""
     problems: list[Problem] = []
     index = Index(cluster)
-    faults = {plugin: import_fault(plugin) for comp in index.components.values() if (plugin := comp.plugin)}
-    for dn, component in index.components.items():
-        fault = faults.get(component.plugin or "")
+    users = {comp.plugin: dn for dn, comp in reversed(index.components.items()) if comp.plugin}
+    for plugin, dn in reversed(users.items()):
+        fault = import_fault(plugin)
         if fault:
             problems.append(
                 Problem(
@@ -53,7 +53,7 @@ def check_imports(cluster: Cluster, file: str) -> list[Problem]:
                     column=0,
                     severity=Severity.ERROR,
                     object=dn,
-                    message=f"plugin '{component.plugin}' cannot be imported: {fault}",
+                    message=f"plugin '{plugin}' cannot be imported: {fault}",
                     hint="is it installed in this environment, or beside the file?",
                     code=Code.NOT_IMPORTABLE,
                 )

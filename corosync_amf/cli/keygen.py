@@ -1,7 +1,6 @@
 """`ais-keygen`: make the key that the nodes of a cluster share."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -66,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
