@@ -1,5 +1,7 @@
 """The executive's processes driver, with real short-lived processes."""
 
+# ruff: noqa: ASYNC110  (other processes are looked at, they set no events)
+
 import os
 import signal
 import sys
