@@ -163,8 +163,10 @@ class DevelopmentCluster:
                 if candidate is candidates[-1]:
                     raise
                 continue
-            async with service:
+            try:
                 yield service
+            finally:
+                await _finalize(service)
             return
         raise NotExist("no node of the cluster is running")
 
@@ -392,6 +394,15 @@ def _free_port(count: int) -> int:
             continue
         return port
     raise TimedOut("no free port on the loopback addresses")
+
+
+async def _finalize(service: amf.AmfService) -> None:
+    """End a session whose executive may be gone by now."""
+    with anyio.CancelScope(shield=True):
+        try:
+            await service.finalize()
+        except AisError:
+            pass
 
 
 # ---- reading a status

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from corosync_amf.config.executive import LoggingConfig
+from corosync_amf.config.settings import LogSettings
 
 QUEUE_LENGTH_MAX: Final = 10_000
 SYSLOG_SOCKET: Final = "/dev/log"
@@ -57,7 +57,7 @@ class _DroppingQueueHandler(logging.handlers.QueueHandler):
             super().handleError(record)
 
 
-def open_log(config: LoggingConfig, node_name: str) -> logging.handlers.QueueListener:
+def open_log(config: LogSettings, node_name: str) -> logging.handlers.QueueListener:
     """Send the root logger's lines where `config` says. Stop the listener to write what is left.
 
     Raises: OSError: the log file cannot be opened.
@@ -75,7 +75,7 @@ def open_log(config: LoggingConfig, node_name: str) -> logging.handlers.QueueLis
     return listener
 
 
-def _handlers(config: LoggingConfig) -> Sequence[logging.Handler]:
+def _handlers(config: LogSettings) -> Sequence[logging.Handler]:
     handlers: list[logging.Handler] = []
     if config.to_stderr:
         handlers.append(logging.StreamHandler(sys.stderr))

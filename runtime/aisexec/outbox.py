@@ -1,10 +1,11 @@
 """What one step of a node wants done, gathered so that each client gets one frame per kind and step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
 from corosync_amf.engine import Message, NodeFacts
-from corosync_amf.wire import events_frame, replies_frame
+from corosync_amf.wire import MESSAGE_BYTES_MAX, events_frame, replies_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,17 @@ class Outbox:
 
 def _frames(items: list[tuple[bool, int, Message]]) -> list[bytes]:
     """Replies and events in their order, neighbours of one kind in one frame."""
-    frames = []
+    frames: list[bytes] = []
     for is_reply, run in groupby(items, key=lambda item: item[0]):
         numbered = [(number, message) for _, number, message in run]
-        frames.append(replies_frame(numbered) if is_reply else events_frame(numbered))
+        frames += _fitting(replies_frame if is_reply else events_frame, numbered)
     return frames
+
+
+def _fitting(frame: Callable[[list[tuple[int, Message]]], bytes], items: list[tuple[int, Message]]) -> list[bytes]:
+    """One frame, or as many as it takes for none to be too long."""
+    encoded = frame(items)
+    if len(encoded) <= MESSAGE_BYTES_MAX or len(items) == 1:
+        return [encoded]
+    half = len(items) // 2
+    return [*_fitting(frame, items[:half]), *_fitting(frame, items[half:])]

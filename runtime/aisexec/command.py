@@ -1,0 +1,111 @@
+"""The command line of the executive: read the configuration, check it, run."""
+
+import gc
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+import anyio
+import click
+
+from corosync_amf._version import __version__
+from corosync_amf.config import ConfigError, amf_config_file, load_amf, load_executive, render_text
+from corosync_amf.config.authkey import read_authkey
+from corosync_amf.config.machine import machine_facts
+from corosync_amf.config.settings import ExecutiveConfig
+from corosync_amf.connection import SYSTEM_ADDRESS
+
+from .daemon import Daemon, run
+from .groups.sockets import TransportError
+from .ipc import AddressTaken, ListenerOptions
+from .logs import open_log
+
+FAILFAST_EXIT: Final = 75
+GC_THRESHOLD: Final = 50_000
+"""Allocations between two looks of the garbage collector: the hot path makes no cycles."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="aisexec")
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="corosync.conf; else the environment's.")
+@click.option("-a", "--amf-config", type=click.Path(path_type=Path), help="amf.conf; else the environment's.")
+@click.option("-t", "--test", is_flag=True, help="Check the configuration and exit.")
+@click.option("--development", type=click.Path(path_type=Path), hidden=True)
+def aisexec(config: Path | None, amf_config: Path | None, test: bool, development: Path | None) -> None:
+    """Run this node's executive until SIGTERM."""
+    daemon = _daemon(config, amf_config, development, test)
+    if test:
+        click.echo("the configuration is in order")
+        return
+    try:
+        listener = open_log(daemon.config.logging, daemon.config.node_name)
+    except OSError as error:
+        _refuse(f"the log cannot be opened: {error}")
+    gc.set_threshold(GC_THRESHOLD)
+    gc.freeze()
+    try:
+        anyio.run(run, daemon, backend_options={"use_uvloop": _has_uvloop()})
+    except* (TransportError, AddressTaken) as group:
+        for reason in group.exceptions:
+            logging.getLogger("aisexec").critical("%s", reason)
+        sys.exit(1)
+    finally:
+        listener.stop()
+
+
+def _daemon(config_path: Path | None, amf_path: Path | None, development: Path | None, test: bool) -> Daemon:
+    try:
+        config, warnings = load_executive(config_path, os.environ, machine_facts())
+        cluster, more = load_amf(amf_path, os.environ, nodes=config.node_names)
+    except ConfigError as error:
+        _refuse(render_text(error.problems))
+    if warnings or more:
+        click.echo(render_text([*warnings, *more]), err=True)
+    key = None
+    if config.totem.secauth and not test:
+        try:
+            key = read_authkey(Path(config.key_file))
+        except (ConfigError, OSError, ValueError) as error:
+            _refuse(str(error))
+    file, _ = amf_config_file(amf_path, os.environ)
+    return Daemon(
+        config,
+        cluster,
+        file.absolute().parent,
+        key,
+        _socket_path(),
+        _allowed(config),
+        development,
+    )
+
+
+def _socket_path() -> Path:
+    """Where clients find this executive: what the environment says, the system's place for root, else the user's."""
+    home = os.environ.get("XDG_RUNTIME_DIR")
+    own = f"{home}/corosync-amf/aisexec.sock" if home and os.geteuid() != 0 else SYSTEM_ADDRESS
+    return Path(os.environ.get("COROSYNC_AMF_SOCKET") or own)
+
+
+def _allowed(config: ExecutiveConfig) -> ListenerOptions:
+    import grp
+    import pwd
+
+    try:
+        uids = frozenset(pwd.getpwnam(name).pw_uid for name in config.allowed_users)
+        gids = frozenset(grp.getgrnam(name).gr_gid for name in config.allowed_groups)
+    except KeyError as error:
+        _refuse(f"uidgid: {error.args[0]}")
+    return ListenerOptions(uids=uids, gids=gids)
+
+
+def _has_uvloop() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("uvloop") is not None
+
+
+def _refuse(text: str) -> NoReturn:
+    click.echo(text, err=True)
+    sys.exit(1)

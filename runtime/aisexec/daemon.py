@@ -1,0 +1,290 @@
+"""The executive: builds the layers of one node, feeds events in and carries effects out. Nothing else knows all layers.
+
+    group  --happenings-->  node  --effects-->  group, listener, agent, log
+    listener --frames-->
+    agent --reports-->
+
+All of it runs in callbacks on one event loop; nothing waits but the fence command, which has a task of its own.
+"""
+
+import logging
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, assert_never
+
+import anyio
+import anyio.abc
+
+from corosync_amf import lease as shared_lease
+from corosync_amf.config.settings import ExecutiveConfig
+from corosync_amf.engine import NodeFacts, Request, Service
+from corosync_amf.services.amf.engine import AmfEngine
+from corosync_amf.services.amf.model import Cluster
+from corosync_amf.services.ckpt.engine import CkptEngine
+from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.wire import replies_frame
+
+from . import wiring
+from .agent import Agent, surroundings_of
+from .drive import Driver, open_driver
+from .groups import Happening
+from .groups.embedded import EmbeddedGroup
+from .ipc import Arrival, Listener, ListenerOptions, Lost
+from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
+from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Payloads, ToClient
+from .quorum import lease_deadline
+
+log = logging.getLogger("aisexec")
+
+BACKLOG_BYTES_HIGH: Final = 2 * 1024 * 1024
+"""Above this much in the queue of the ring, clients are read no further until half of it has gone."""
+LEASE_LOOKS: Final = 16
+"""How often within a token timeout the lease is looked at."""
+ERA_FILE: Final = "era"
+BLOCKED_FILE: Final = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What `run` is told. `development` is the directory of a development cluster's node, None outside one."""
+
+    config: ExecutiveConfig
+    cluster: Cluster
+    amf_directory: Path
+    key: bytes | None
+    socket_path: Path
+    allowed: ListenerOptions
+    development: Path | None = None
+
+
+async def run(daemon: Daemon) -> None:
+    """Take part in the cluster until SIGTERM or SIGINT, then leave it in order.
+
+    Raises: TransportError: the network cannot be used as configured; AddressTaken: another executive runs here.
+    """
+    options = wiring.embedded_options(daemon.config, daemon.key, time.time())
+    group = EmbeddedGroup(options)
+    async with open_driver() as driver, anyio.create_task_group() as tasks:
+        executive = Executive(daemon, group, options.incarnation, driver, tasks)
+        try:
+            executive.open()
+            tasks.start_soon(group.run, executive.happened)
+            await _until_stopped(executive)
+            log.info("the executive stops")
+            await executive.stop()
+        finally:
+            executive.close()
+            tasks.cancel_scope.cancel()
+
+
+async def _until_stopped(executive: "Executive") -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR2) as signals:
+        notify_systemd("READY=1")
+        async for number in signals:
+            if number != signal.SIGUSR2:
+                return
+            executive.read_blocked()
+
+
+class Executive:
+    """One node's layers, and the wires between them."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        group: EmbeddedGroup,
+        incarnation: int,
+        driver: Driver,
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        config = daemon.config
+        self._daemon = daemon
+        self._group = group
+        self._driver = driver
+        self._tasks = tasks
+        self._quorum = wiring.quorum_options(config)
+        self._facts = NodeFacts(
+            config.node_id,
+            config.node_name,
+            config.interfaces[0].bind_address,
+            time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
+            incarnation,
+        )
+        options = NodeOptions(
+            self._facts,
+            self._quorum,
+            self._next_era(),
+            time.time() - driver.now(),
+            fence=config.quorum.fence is not None,
+            fence_required=config.quorum.fence_required,
+        )
+        self._amf = AmfEngine(daemon.cluster)
+        self.node = Node(options, [ClmEngine(), CkptEngine(), self._amf])
+        self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
+        daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
+        self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
+        around = surroundings_of(self._facts, daemon.socket_path, daemon.amf_directory, self._lease.path, os.environ)
+        self._agent = Agent(daemon.cluster, self._facts, around, driver, self._report, self._answer)
+        self._timer = driver.timer(self._wake)
+        self._lease_timer = driver.timer(self._look_at_lease)
+        self._paused: set[int] = set()
+        self._frozen = False
+
+    # ---- life
+
+    def open(self) -> None:
+        """Raises: AddressTaken: another executive listens at the socket."""
+        self._listener.open()
+        self._look_at_lease()
+
+    async def stop(self) -> None:
+        """Leave in order: nothing of AMF's runs here any more when the others hear the goodbye."""
+        await self._agent.stop()
+        await self._group.leave()
+
+    def close(self) -> None:
+        self._agent.close()
+        self._listener.close()
+        self._lease.deadline = 0.0
+        self._lease.close()
+
+    # ---- events in
+
+    def happened(self, happenings: list[Happening]) -> None:
+        self._step(Happened(happenings, self._group.heard, self._group.departed))
+        if self._paused and self._backlog() < BACKLOG_BYTES_HIGH // 2:
+            paused, self._paused = self._paused, set()
+            for client in sorted(paused):
+                self._listener.resume_reading(client)
+
+    def _arrived(self, arrivals: list[Arrival]) -> None:
+        frames = [(client, frame) for client, frame, _ in arrivals if not isinstance(frame, Lost)]
+        for client, frame, pid in arrivals:
+            self._agent.client_said(client, frame, pid)
+        if frames:
+            self._step(FromClients(frames))
+        for client, frame, _ in arrivals:
+            if isinstance(frame, Lost):
+                self._step(ClientLost(client))
+        if self._backlog() > BACKLOG_BYTES_HIGH:
+            for client in {client for client, _ in frames}:
+                self._paused.add(client)
+                self._listener.pause_reading(client)
+
+    def _backlog(self) -> int:
+        return self._group.backlog_bytes + self.node.held_bytes
+
+    def _report(self, requests: list[Request]) -> None:
+        self._step(Report(Service.AMF, requests))
+
+    def _wake(self) -> None:
+        self._perform(self.node.wake(self._driver.now()))
+
+    def _step(self, event: NodeEvent) -> None:
+        self._perform(self.node.handle(event, self._driver.now()))
+
+    # ---- effects out
+
+    def _perform(self, effects: list[NodeEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Payloads(payloads):
+                    for payload in payloads:
+                        self._group.multicast(payload)
+                case ToClient(client, frames):
+                    self._listener.send(client, frames)
+                case CloseClient(client, reason):
+                    self._listener.close_client(client, reason)
+                case Command(_, command):
+                    self._agent.run(command)
+                case Local(_, client, request, message):
+                    self._agent.ask(client, request, message)
+                case Logged(level, text):
+                    log.log(level, "%s", text)
+                case Fence(ring_seq, nodes):
+                    self._tasks.start_soon(self._fence, ring_seq, nodes)
+                case _:
+                    assert_never(effect)
+        self._timer.set(self.node.next_deadline())
+
+    def _answer(self, client: int, request: int, message: object) -> None:
+        self._listener.send(client, [replies_frame([(request, message)])])  # type: ignore[list-item]
+
+    # ---- lease, fence, files
+
+    def _look_at_lease(self) -> None:
+        """Publish how long this node may keep active components; stop them when that is over."""
+        now = self._driver.now()
+        change = self.node.membership
+        members = change.members if change else ()
+        deadline = lease_deadline(self._quorum, self._facts.node_id, self._group.known_heard, members)
+        self._lease.deadline = deadline + (shared_lease.clock() - now)
+        if (now >= deadline) != self._frozen and change is not None and change.quorate:
+            self._frozen = not self._frozen
+            log.warning("LEASE: %s", "over: active components are stopped" if self._frozen else "renewed: they go on")
+            self._agent.freeze(self._amf.actives(self._facts.node_id)) if self._frozen else self._agent.thaw()
+        look = now + self._daemon.config.totem.token / LEASE_LOOKS
+        self._lease_timer.set(min(look, deadline) if deadline > now else look)
+
+    async def _fence(self, ring_seq: int, nodes: tuple[NodeFacts, ...]) -> None:
+        command = self._daemon.config.quorum.fence
+        assert command is not None
+        ok = True
+        for node in nodes:
+            ok = await self._fence_one([*command, node.name, str(node.node_id)]) and ok
+        self._step(Fenced(ring_seq, ok))
+
+    async def _fence_one(self, command: list[str]) -> bool:
+        try:
+            with anyio.fail_after(self._daemon.config.quorum.fence_timeout):
+                done = await anyio.run_process(command, check=False)
+        except (OSError, TimeoutError) as error:
+            log.error("FENCE: %s: %s", command[0], str(error) or "no answer in time")
+            return False
+        said = (done.stderr or done.stdout).decode(errors="replace").strip()
+        log.warning("FENCE: %s of %s: exit %d %s", command[0], command[-2], done.returncode, said)
+        return done.returncode == 0
+
+    def read_blocked(self) -> None:
+        """In a development cluster: drop what comes from the nodes that a file lists (a partition)."""
+        if self._daemon.development is None:
+            return
+        try:
+            words = (self._daemon.development / BLOCKED_FILE).read_text().split()
+        except OSError:
+            words = []
+        blocked = {int(word) for word in words if word.isdecimal()}
+        nodes = [node for node in self._daemon.config.nodes if node.node_id not in blocked]
+        self._group.transport.admit_only(frozenset(node.ip_addresses[0] for node in nodes))
+        log.warning("development: packets of nodes %s are dropped", sorted(blocked) or "-")
+
+    def _next_era(self) -> int:
+        directory = self._daemon.config.persistence_directory
+        path = None if directory is None else Path(directory) / ERA_FILE
+        try:
+            stored = int(path.read_text()) if path else 0
+        except (OSError, ValueError):
+            stored = 0
+        chosen = wiring.era(stored, time.time())
+        if path is not None:
+            try:
+                path.write_text(f"{chosen}\n")
+            except OSError as error:
+                log.warning("the era cannot be stored: %s", error)
+        return chosen
+
+
+def notify_systemd(text: str) -> None:
+    """Tell the service manager, where there is one (sd_notify)."""
+    import socket
+
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] in ("/", "@"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            try:
+                manager.sendto(text.encode(), address.replace("@", "\0", 1))
+            except OSError as error:
+                log.warning("the service manager cannot be told: %s", error)

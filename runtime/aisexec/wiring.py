@@ -1,0 +1,73 @@
+"""From configuration to the options of each layer. Pure."""
+
+from corosync_amf.ais import NodeId
+from corosync_amf.config.settings import ExecutiveConfig, Interface, Provider, Transport
+
+from .groups.embedded import EmbeddedOptions
+from .quorum import QuorumOptions
+from .totem.timeouts import Timeouts
+
+HOUR = 3600.0
+
+
+def quorum_options(config: ExecutiveConfig) -> QuorumOptions:
+    """How votes are counted, and the lease."""
+    quorum = config.quorum
+    votes = {node.node_id: node.quorum_votes for node in config.nodes}
+    ids = tuple(sorted(votes))
+    lowest_first = ids if quorum.auto_tie_breaker_node == "lowest" else ids[::-1]
+    return QuorumOptions(
+        enabled=quorum.provider is not Provider.NONE,
+        votes=votes,
+        expected_votes=quorum.expected_votes,
+        wait_for_all=quorum.wait_for_all,
+        available=quorum.two_node and quorum.two_node_policy == "available",
+        tie_breaker=(quorum.auto_tie_breaker_ids or lowest_first) if quorum.auto_tie_breaker else (),
+        lease=config.totem.lease,
+    )
+
+
+def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: float) -> EmbeddedOptions:
+    """How this node takes part in the ring; `wall_time` names its incarnation."""
+    totem, interface = config.totem, config.interfaces[0]
+    multicast = totem.transport is Transport.UDP
+    return EmbeddedOptions(
+        node_id=config.node_id,
+        incarnation=int(wall_time * 1e6),
+        address=interface.bind_address,
+        port=interface.mcast_port - 1 if multicast else interface.mcast_port,
+        peers={} if multicast else _peers(config, interface),
+        multicast=(interface.mcast_address, interface.mcast_port) if multicast else None,
+        ttl=interface.ttl,
+        netmtu=totem.mtu_bytes,
+        dscp=totem.ip_dscp,
+        key=key,
+        cluster_name=totem.cluster_name,
+        timeouts=Timeouts(
+            token=totem.token,
+            token_retransmit=totem.token_retransmit,
+            hold=totem.hold,
+            join=totem.join,
+            consensus=totem.consensus,
+            merge=totem.merge,
+            token_warning=totem.token * totem.token_warning / 100,
+        ),
+        downcheck=totem.downcheck,
+        block_unlisted=totem.block_unlisted_ips,
+        ring={
+            "ring_seq": int(wall_time),
+            "window_packets": totem.window_size,
+            "visit_packets": totem.max_messages,
+            "idle_visits": totem.seqno_unchanged_const,
+            "fail_receive_visits": totem.fail_recv_const,
+        },
+    )
+
+
+def _peers(config: ExecutiveConfig, interface: Interface) -> dict[NodeId, tuple[str, int]]:
+    return {node.node_id: (node.ip_addresses[0], interface.mcast_port) for node in config.nodes}
+
+
+def era(stored: int, wall_time: float) -> int:
+    """The least era that a cluster starting from nothing may use: order numbers never come back."""
+    return max(stored + 1, int(wall_time / HOUR))
