@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
+
 from corosync_amf.ais import Dn, HaState
 from corosync_amf.context import Assignment, ComponentContext
 from corosync_amf.errors import AccessDenied
 from telephony.callserver import CallServer
+from telephony.model import decode
 
 CSI = Dn("safCsi=sip,safSi=calls,safApp=phone")
 COMMIT_TIME = 0.002  # about one round of the ring
@@ -54,6 +57,7 @@ class Host:
     attributes: dict[str, tuple[str, ...]]
     state: dict[str, bytes] = field(default_factory=dict)
     failovers: list[float] = field(default_factory=list)
+    written_to: anyio.Event = field(default_factory=anyio.Event)
     writes: int = 0
     written: int = 0
 
@@ -69,6 +73,8 @@ class Host:
                 self.state.pop(key, None)
             else:
                 self.state[key] = value
+        self.written_to.set()
+        self.written_to = anyio.Event()
         component, ctx = self.standby
         await component.state_updated(self.context(ctx), ctx.csi, dict(changes))
 
@@ -91,6 +97,12 @@ class Host:
     async def stop(self) -> None:
         await self._set(*self.active, HaState.QUIESCED)
         await self._reap(self.active[1])
+
+    async def until_billed(self) -> None:
+        """Wait until every call that has ended is in the file of records."""
+        with anyio.fail_after(20):
+            while not all(call.billed for call in map(decode, self.state.values())):
+                await self.written_to.wait()
 
     def context(self, ctx: FakeContext) -> ComponentContext:
         return cast(ComponentContext, ctx)
@@ -142,7 +154,8 @@ class Place:
     @classmethod
     def find(cls, directory: Path) -> "Place":
         # Every process has an address of its own, so that test runs beside this one cannot get in the way.
-        host = f"127.{100 + os.getpid() // 62500 % 100}.{os.getpid() // 250 % 250}.{1 + os.getpid() % 250}"
+        pid = os.getpid()
+        host = f"127.{100 + pid // 62500 % 100}.{pid // 250 % 250}.{1 + pid % 250}"
         return cls(
             (host, free_port(host)), ("127.0.0.1", free_port("127.0.0.1")), directory / "cdr.jsonl", "20000-21999"
         )

@@ -32,6 +32,7 @@ def run(place: Place, count: int, talk: float, faults: list[tuple[float, float]]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(break_things)
             await callers.run(count)
+        await host.until_billed()
         host.check()
         await host.stop()
         callers.close()
@@ -73,6 +74,7 @@ def test_calls_are_kept_when_active_and_standby_change_places(tmp_path):
             tasks.start_soon(callers.run, 40)
             await anyio.sleep(1.5)
             await host.swap()
+        await host.until_billed()
         host.check()
         await host.stop()
         callers.close()

@@ -53,6 +53,7 @@ def test_sipp_loses_no_call_when_the_active_server_is_killed(tmp_path):
             for _ in range(2):
                 await anyio.sleep(2.3)
                 await host.kill(0.05)
+        await host.until_billed()
         host.check()
         await host.stop()
 
