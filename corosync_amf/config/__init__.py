@@ -91,7 +91,6 @@ def load_executive(
     text = read_text(file)
     report = Report(str(file), text)
     tree = parse_with(environ.get("COROSYNC_DEFAULT_CONFIG_IFACE", ""), file, text, report)
-    report.raise_errors()
     pairs, problems = list(tree.pairs), []
     for extra in sorted((file.parent / "uidgid.d").glob("[!.]*")):
         extra_text = read_text(extra)
@@ -99,9 +98,7 @@ def load_executive(
         pairs += [pair for pair in parse_corosync(extra_text, other).pairs if pair.key.value == "uidgid"]
         other.raise_errors()
         problems += other.problems
-    config = build_executive(Block(tuple(pairs)), report, machine, environ)
-    report.raise_errors()
-    return config, [*report.problems, *problems]
+    return _executive(Block(tuple(pairs)), report, machine, environ), [*report.problems, *problems]
 
 
 def parse_executive(
@@ -113,8 +110,13 @@ def parse_executive(
     """
     report = Report(file, text)
     tree = parse_corosync(text, report)
-    if any(problem.code is Code.BRACES for problem in report.problems):
+    return _executive(tree, report, machine, environ), report.problems
+
+
+def _executive(tree: Block, report: Report, machine: Machine, environ: Mapping[str, str]) -> ExecutiveConfig:
+    """Build and check. Where braces do not match, what stands where is not known, so nothing more is said."""
+    if any(problem.code in (Code.BRACES, Code.UNREADABLE) for problem in report.problems):
         report.raise_errors()
     config = build_executive(tree, report, machine, environ)
     report.raise_errors()
-    return config, report.problems
+    return config

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from corosync_amf.config.tree import Block, Items, Pair, Text, Value, nearest
+from corosync_amf.config.tree import Block, Items, Text, Value, nearest
 
 UINT32_MAX: Final = 2**32 - 1
 MILLISECONDS_MAX: Final = 10**10
@@ -235,8 +235,3 @@ class Texts:
 
     def describe(self) -> str:
         return "text or a list of texts"
-
-
-def pair_of(key: str, value: str, at: Text) -> Pair:
-    """A pair that stands where `at` stands."""
-    return Pair(Text(key, at.line, at.column), Text(value, at.line, at.column))

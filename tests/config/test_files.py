@@ -39,6 +39,13 @@ def test_a_file_that_was_named_must_exist(tmp_path):
         load_executive(tmp_path, {}, Machine())
 
 
+def test_all_errors_of_a_file_come_together_with_those_of_its_grammar(tmp_path):
+    path = write(tmp_path / "corosync.conf", "totem {\nwhat\ntokn: 5\n}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_executive(path, {}, Machine())
+    assert [problem.line for problem in caught.value.problems] == [2, 3]
+
+
 def test_warnings_come_with_the_configuration(tmp_path):
     path = write(tmp_path / "corosync.conf", "robots {\n}\n")
     config, problems = load_executive(path, {}, Machine())
