@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.abc
@@ -18,6 +19,7 @@ from aisexec.outbox import CloseClient, Logged, NodeEffect, Payloads, ToClient
 from aisexec.quorum import QuorumOptions
 from corosync_amf.engine import Engine, NodeFacts
 
+E = TypeVar("E")
 WALL_TIME = 1_800_000_000.0
 
 
@@ -81,6 +83,10 @@ class Loopback:
         """The node stops, and its clients lose their executive."""
         self.network.kill(number)
         self.nodes[number].listener.close()
+
+    def engines(self, kind: type[E]) -> list[E]:
+        """The engine of this kind on each node."""
+        return [engine for node in self.nodes.values() for engine in node.engines if isinstance(engine, kind)]
 
     def states(self) -> list[object]:
         """The snapshot of every engine, per node: equal on nodes that are together."""

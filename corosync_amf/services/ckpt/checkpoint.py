@@ -1,9 +1,9 @@
 """An open checkpoint."""
 
 import dataclasses
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 import anyio.lowlevel
@@ -18,6 +18,7 @@ from corosync_amf.errors import (
     InvalidParam,
     NoResources,
 )
+from corosync_amf.following import Following
 from corosync_amf.service import Pending, check_bytes, check_enum, check_int
 
 from . import messages as m
@@ -361,50 +362,57 @@ class Checkpoint:
         self.tracking = Tracking.OFF
         self._service.session.detach(stream_of(self.number))
 
-    async def changes(self, *, current: bool = False) -> AsyncGenerator[SectionsChanged, None]:
+    def changes(self, *, current: bool = False) -> Following[SectionsChanged]:
         """Track, iterate over the changes others make, stop tracking when the iteration ends.
 
         With `current` the first item is the present content (all CREATED), and the changes go on from exactly there.
         These changes do not appear among the events of the service. Ends when the checkpoint is closed.
 
-        Raises: as `track`; with `current` also Access: not opened for READ; NotExist: no active replica.
+        Raises, at the first item: as `track`; with `current` also Access: not opened for READ; NotExist: no active
+        replica.
         """
-        self._check()
-        self._service.check_callback(Callback.TRACK)
-        if current:
-            self._check_right(OpenFlags.READ)
-        if self.tracking is not Tracking.OFF:
-            raise Exist(f"checkpoint {self.name!r} is tracked already")
         session, stream = self._service.session, stream_of(self.number)
-        session.attach(stream, m.CkptEvent)
-        self.is_streamed = True
-        try:
-            await self._service.track_some([self], Tracking.DATA)
-            since = 0
-            if current:
-                sections, content = await self._content()
-                since = content.sequence
-                made = tuple([SectionChange(key, SectionOperation.CREATED, 0, data) for key, data in sections])
-                yield SectionsChanged(self, made, content.epoch, since)
-            while self.is_open and self.tracking is not Tracking.OFF:
-                for event in await self._next(stream):
-                    if event.sequence > since:
-                        yield SectionsChanged(self, event.changes, event.epoch, event.sequence)
-        finally:
-            self.is_streamed = False
-            session.detach(stream)
-            if self.is_open and self.tracking is not Tracking.OFF:
-                self.tracking = Tracking.OFF
-                self._service.release(m.Untrack((self.number,)))
+        since = 0
 
-    async def _next(self, stream: int) -> list[Any]:
-        """The next changes; none when the checkpoint was closed or tracking was stopped meanwhile."""
-        try:
-            return await self._service.session.next_events(stream)
-        except BadHandle:
-            if self.is_open and self._service.is_open and self.tracking is not Tracking.OFF:
-                raise
-            return []
+        async def start() -> list[SectionsChanged]:
+            nonlocal since
+            self._check_right(OpenFlags.READ) if current else self._check()
+            self._service.check_callback(Callback.TRACK)
+            if self.tracking is not Tracking.OFF:
+                raise Exist(f"checkpoint {self.name!r} is tracked already")
+            session.attach(stream, m.CkptEvent)
+            self.is_streamed = True
+            await self._service.track_some([self], Tracking.DATA)
+            if not current:
+                return []
+            sections, content = await self._content()
+            since = content.sequence
+            made = tuple([SectionChange(key, SectionOperation.CREATED, 0, data) for key, data in sections])
+            return [SectionsChanged(self, made, content.epoch, since)]
+
+        async def more() -> list[SectionsChanged] | None:
+            try:
+                events = await session.next_events(stream)
+            except BadHandle:
+                if self.is_open and self._service.is_open and self.tracking is not Tracking.OFF:
+                    raise
+                return None
+            return [
+                SectionsChanged(self, event.changes, event.epoch, event.sequence)
+                for event in events
+                if event.sequence > since
+            ]
+
+        return Following(start, more, self._stream_ended)
+
+    def _stream_ended(self) -> None:
+        if not self.is_streamed:
+            return
+        self.is_streamed = False
+        self._service.session.detach(stream_of(self.number))
+        if self.is_open and self.tracking is not Tracking.OFF:
+            self.tracking = Tracking.OFF
+            self._service.release(m.Untrack((self.number,)))
 
     # ---- checks
 

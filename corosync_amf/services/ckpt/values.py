@@ -140,9 +140,9 @@ class SectionChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
 
 @dataclass(frozen=True, slots=True)
 class IoVector:
-    """SaCkptIOVectorElementT. `data` is for `write`; `size` for `read`, None to the end of the section."""
+    """SaCkptIOVectorElementT. `data` (any buffer) is for `write`; `size` for `read`, None to the end of the section."""
 
     section_id: bytes | str
-    data: bytes | None = None
+    data: bytes | bytearray | memoryview | None = None
     offset: int = 0
     size: int | None = None

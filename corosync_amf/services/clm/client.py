@@ -8,12 +8,13 @@
 Source: SAI-AIS-CLM-B.04.01 chapter 3.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
 from corosync_amf.engine import Done, Query, Request, Service
 from corosync_amf.errors import AisError, BadFlags, BadHandle, InvalidParam, Library, NotExist, Unavailable
+from corosync_amf.following import Following
 from corosync_amf.service import (
     SUPPORTED,
     Opening,
@@ -138,26 +139,36 @@ class ClmService(ServiceClient):
         self.check_open()
         await self.request(m.TrackStop(), Done)
 
-    async def views(
-        self, flags: TrackFlags = TrackFlags.CURRENT | TrackFlags.CHANGES
-    ) -> AsyncGenerator[ClusterTrack, None]:
+    def views(self, flags: TrackFlags = TrackFlags.CURRENT | TrackFlags.CHANGES) -> Following[ClusterTrack]:
         """Track, iterate over the views, stop tracking when the iteration ends (at `finalize` at the latest).
 
-        Raises: as `cluster_track`; InvalidParam: another such iteration is going on.
+        Raises, at the first item: as `cluster_track`; InvalidParam: another such iteration is going on.
         """
         session = self.session
-        session.attach(VIEWS, m.ClmEvent)
-        try:
+        is_streamed = False
+
+        async def start() -> list[ClusterTrack]:
+            nonlocal is_streamed
+            self.check_open()
+            session.attach(VIEWS, m.ClmEvent)
+            is_streamed = True
             await self.cluster_track(flags, buffer=False)
-            while True:
-                for event in await session.next_events(VIEWS):
-                    yield _public(event)
-        except BadHandle:
-            if self.is_open:
-                raise
-        finally:
-            session.detach(VIEWS)
-            self._release(m.TrackStop())
+            return []
+
+        async def more() -> list[ClusterTrack] | None:
+            try:
+                return [_public(event) for event in await session.next_events(VIEWS)]
+            except BadHandle:
+                if self.is_open:
+                    raise
+                return None
+
+        def stop() -> None:
+            if is_streamed and self.is_open:
+                session.detach(VIEWS)
+                self._release(m.TrackStop())
+
+        return Following(start, more, stop)
 
     async def cluster_node_get(self, node_id: NodeId = LOCAL_NODE_ID, *, timeout: float | None = 10.0) -> ClusterNode:
         """Facts about a member, by default this node. The answer is local; it needs no quorum.

@@ -1,0 +1,539 @@
+"""CKPT as applications use it: real sessions on executives in one process."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from corosync_amf import ckpt, connect, errors
+from corosync_amf.errors import AisError
+from corosync_amf.services.ckpt import (
+    CreationAttributes,
+    CreationFlags,
+    IoVector,
+    OpenFlags,
+    SectionOperation,
+    SectionsChosen,
+)
+from corosync_amf.services.ckpt.engine import CkptEngine
+from corosync_amf.services.clm.engine import ClmEngine
+
+from .loopback import Loopback, eventually, loopback
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+SMALL = CreationAttributes(max_sections=4, max_section_size=100, max_section_id_size=20, checkpoint_size=250)
+ONE = CreationAttributes(max_sections=1, max_section_size=100)
+WEAK = CreationAttributes(CreationFlags.WR_ACTIVE_REPLICA_WEAK)
+COLLOCATED = CreationAttributes(CreationFlags.WR_ACTIVE_REPLICA | CreationFlags.CHECKPOINT_COLLOCATED)
+DELETED, CREATED, WRITTEN = SectionOperation.DELETED, SectionOperation.CREATED, SectionOperation.WRITTEN
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Loopback]:
+    async with loopback(lambda: [ClmEngine(), CkptEngine()], 2) as running:
+        yield running
+        await eventually(lambda: running.states()[0] == running.states()[-1])
+
+
+def on(cluster: Loopback, node: int = 1, **arguments: Any) -> Any:
+    return ckpt.initialize(address=cluster.nodes[node].address, **arguments)
+
+
+async def test_what_one_node_writes_another_reads(cluster: Loopback) -> None:
+    async with (
+        on(cluster, 1) as here,
+        on(cluster, 2) as there,
+        here.checkpoint_open("calls", creation_attributes=SMALL) as calls,
+    ):
+        await calls.section_create("call-17", b"ringing")
+        await calls.write_batch({"call-17": b"answered", b"call-16": b"held"}, epoch=42)
+        await calls.write([IoVector("call-16", bytearray(b"HE")), IoVector("call-17", memoryview(b"!"), offset=8)])
+        await calls.section_overwrite("call-16", b"gone")
+        await calls.section_delete("call-16")
+        async with there.checkpoint_open("calls", OpenFlags.READ) as other:
+            assert await other.read([IoVector("call-17"), IoVector("call-17", offset=2, size=3)]) == [
+                b"answered!",
+                b"swe",
+            ]
+            assert await other.read_all() == {b"call-17": b"answered!"}
+            status = await other.status_get()
+    assert (status.number_of_sections, status.memory_used, status.epoch) == (1, 9, 42)
+    assert status.checkpoint_creation_attributes == SMALL
+
+
+async def test_a_session_of_the_cluster_object_shares_the_connection(cluster: Loopback) -> None:
+    async with connect(cluster.nodes[1].address) as session, session.ckpt() as service:
+        handle = await service.checkpoint_open("c", creation_attributes=SMALL)
+        assert await handle.section_create(None) != await handle.section_create(None)
+        await service.checkpoint_unlink("c")
+        await handle.close()
+        assert service.version == "B.02.02"
+
+
+async def test_flags_follow_from_the_attributes_unless_they_are_named(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        made = await service.checkpoint_open("c", creation_attributes=SMALL)
+        assert made.open_flags == OpenFlags.READ | OpenFlags.WRITE | OpenFlags.CREATE
+        found = await service.checkpoint_open("c")
+        assert found.open_flags == OpenFlags.READ | OpenFlags.WRITE
+        assert found.creation_attributes == SMALL
+        default = await service.checkpoint_open("d", creation_attributes=CreationAttributes())
+        assert default.creation_attributes.checkpoint_size == 1024 * 65536
+
+
+BAD_OPENINGS: list[tuple[tuple[Any, ...], type[AisError]]] = [
+    (("c", 0), errors.BadFlags),
+    (("c", 8), errors.BadFlags),
+    (("c", "rw"), errors.InvalidParam),
+    (("c", OpenFlags.CREATE), errors.InvalidParam),
+    (("c", OpenFlags.READ, SMALL), errors.InvalidParam),
+    (("c", None, "attributes"), errors.InvalidParam),
+    (("c", None, CreationAttributes(CreationFlags(16 | 1))), errors.BadFlags),
+    (("c", None, CreationAttributes(CreationFlags(0))), errors.InvalidParam),
+    (
+        ("c", None, CreationAttributes(CreationFlags.WR_ALL_REPLICAS | CreationFlags.WR_ACTIVE_REPLICA)),
+        errors.InvalidParam,
+    ),
+    (("c", None, CreationAttributes(CreationFlags.CHECKPOINT_COLLOCATED)), errors.InvalidParam),
+    (("c", None, CreationAttributes(max_sections=0)), errors.InvalidParam),
+    (("c", None, CreationAttributes(max_sections=True)), errors.InvalidParam),
+    (("c", None, CreationAttributes(max_section_size=2**24 + 1)), errors.InvalidParam),
+    (("c", None, CreationAttributes(max_section_id_size=256)), errors.InvalidParam),
+    (("c", None, CreationAttributes(checkpoint_size=2**28 + 1, max_sections=10_000)), errors.InvalidParam),
+    (("c", None, CreationAttributes(checkpoint_size=0)), errors.InvalidParam),
+    (("c", None, CreationAttributes(retention_duration=-1.0)), errors.InvalidParam),
+    (("c", None, CreationAttributes(retention_duration=float("nan"))), errors.InvalidParam),
+    (("c", None, CreationAttributes(persistent=1)), errors.InvalidParam),  # type: ignore[arg-type]
+    ((None,), errors.InvalidParam),
+    (("",), errors.InvalidParam),
+    (("x" * 2049,), errors.TooBig),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error"), BAD_OPENINGS)
+async def test_impossible_openings_are_refused(
+    cluster: Loopback, arguments: tuple[Any, ...], error: type[AisError]
+) -> None:
+    async with on(cluster) as service:
+        with pytest.raises(error) as caught:
+            await service.checkpoint_open(*arguments)
+        assert type(caught.value) is error
+        with pytest.raises(error):
+            service.checkpoint_open_async(*arguments)
+
+
+async def test_refused_openings_tell_why(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        with pytest.raises(errors.NotExist):
+            await service.checkpoint_open("c")
+        await service.checkpoint_open("c", creation_attributes=SMALL)
+        with pytest.raises(errors.Exist):
+            await service.checkpoint_open("c", creation_attributes=ONE)
+        with pytest.raises(errors.NotSupported, match="persistent checkpoints"):
+            await service.checkpoint_open("p", creation_attributes=CreationAttributes(persistent=True))
+        with pytest.raises(errors.TimedOut):
+            await service.checkpoint_open("c", timeout=0)
+        with pytest.raises(errors.InvalidParam):
+            await service.checkpoint_open("c", timeout=-1)
+
+
+async def test_the_outcome_of_an_asynchronous_opening_is_also_an_event(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        pending = service.checkpoint_open_async("c", creation_attributes=SMALL, invocation=77)
+        opened = await pending
+        failed = service.checkpoint_open_async("nothing", invocation=78)
+        with pytest.raises(errors.NotExist):
+            await failed
+        events = []
+        async for event in service:
+            events.append((event.invocation, event.checkpoint, type(event.error)))
+            if len(events) == 2:
+                break
+        assert events == [(77, opened, type(None)), (78, None, errors.NotExist)]
+        assert pending.invocation == 77
+
+
+async def test_events_that_were_left_out_cannot_be_asked_for(cluster: Loopback) -> None:
+    async with on(cluster, events=ckpt.Callback(0)) as service:
+        with pytest.raises(errors.Init):
+            service.checkpoint_open_async("c")
+        with pytest.raises(errors.Init):
+            service.checkpoint_open_async("x" * 2049)
+        with pytest.raises(errors.Init):
+            await service.track()
+        async with service.checkpoint_open("c", creation_attributes=WEAK) as handle:
+            with pytest.raises(errors.Init):
+                await handle.track()
+            with pytest.raises(errors.Init):
+                handle.synchronize_async()
+            with pytest.raises(errors.Init):
+                async for _ in handle.changes():
+                    pass
+
+
+BAD_CALLS: list[tuple[str, tuple[Any, ...], type[AisError]]] = [
+    ("retention_duration_set", ("long",), errors.InvalidParam),
+    ("section_create", (17,), errors.InvalidParam),
+    ("section_create", ("s" * 21,), errors.InvalidParam),
+    ("section_create", ("",), errors.InvalidParam),
+    ("section_create", ("s", None), errors.InvalidParam),
+    ("section_create", ("s", b"d" * 101), errors.InvalidParam),
+    ("section_delete", (None,), errors.InvalidParam),
+    ("section_delete", (b"",), errors.InvalidParam),
+    ("section_expiration_time_set", (b"", None), errors.InvalidParam),
+    ("section_expiration_time_set", ("s", float("inf")), errors.InvalidParam),
+    ("section_expiration_time_set", ("s", 1.0), errors.InvalidParam),
+    ("section_overwrite", ("s", None), errors.InvalidParam),
+    ("section_overwrite", ("s", b"d" * 101), errors.InvalidParam),
+    ("section_overwrite", ("x", b""), errors.NotExist),
+    ("write", ([],), errors.InvalidParam),
+    ("write", (None,), errors.InvalidParam),
+    ("write", (["s"],), errors.InvalidParam),
+    ("write", ([IoVector("s")],), errors.InvalidParam),
+    ("write", ([IoVector("s", b"", -1)],), errors.InvalidParam),
+    ("write", ([IoVector("s", b"1", 100)],), errors.InvalidParam),
+    ("write_batch", ({},), errors.InvalidParam),
+    ("write_batch", (["s"],), errors.InvalidParam),
+    ("write_batch", ({"s": b"", b"s": b""},), errors.InvalidParam),
+    ("write_batch", ({"s": "text"},), errors.InvalidParam),
+    ("write_batch", ({"x": None},), errors.NotExist),
+    ("read", ([],), errors.InvalidParam),
+    ("read", ([IoVector("s", size=-1)],), errors.InvalidParam),
+    ("read", ([IoVector("s", offset=99)],), errors.InvalidParam),
+    ("read", ([IoVector("x")],), errors.NotExist),
+    ("fence", (-1,), errors.InvalidParam),
+    ("fence", (None,), errors.InvalidParam),
+    ("section_iteration_initialize", (9,), errors.InvalidParam),
+    ("section_iteration_initialize", (SectionsChosen.GEQ_EXPIRATION_TIME,), errors.InvalidParam),
+    ("active_replica_set", (), errors.BadOperation),
+    ("synchronize", (), errors.BadOperation),
+    ("track_stop", (), errors.NotExist),
+]
+
+
+async def test_bad_calls_are_refused_and_change_nothing(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
+        await handle.section_create("s", b"data")
+        for name, arguments, error in BAD_CALLS:
+            with pytest.raises(error) as caught:
+                await getattr(handle, name)(*arguments)
+            assert type(caught.value) is error, (name, arguments)
+        for name in ("section_delete", "section_create"):
+            with pytest.raises(errors.InvalidParam):
+                await getattr(handle, name)("s", epoch="new")
+        with pytest.raises(errors.InvalidParam):
+            await handle.track(data=None)
+        assert await handle.read_all() == {b"s": b"data"}
+
+
+async def test_one_call_writes_sixteen_megabytes_at_most(cluster: Loopback) -> None:
+    big = CreationAttributes(max_sections=4, max_section_size=2**24)
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=big) as handle:
+        data = bytes(2**24)
+        with pytest.raises(errors.NoResources):
+            await handle.write_batch({"1": data, "2": b"x"})
+        with pytest.raises(errors.NoResources):
+            await handle.write([IoVector("1", data), IoVector("2", b"x")])
+        await handle.write_batch({"1": data})
+        await handle.write_batch({"2": data})
+        assert {key: len(value) for key, value in (await handle.read_all()).items()} == {b"1": 2**24, b"2": 2**24}
+
+
+async def test_handles_have_their_own_rights(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        writer = await service.checkpoint_open("c", creation_attributes=SMALL)
+        await writer.section_create("s")
+        reader = await service.checkpoint_open("c", OpenFlags.READ)
+        blind = await service.checkpoint_open("c", OpenFlags.WRITE)
+        for name, arguments in (
+            ("section_create", ("x",)),
+            ("section_delete", ("s",)),
+            ("section_overwrite", ("s", b"")),
+            ("section_expiration_time_set", ("s", None)),
+            ("write", ([IoVector("s", b"")],)),
+            ("write_batch", ({"s": b""},)),
+            ("fence", (1,)),
+            ("synchronize", ()),
+            ("active_replica_set", ()),
+        ):
+            with pytest.raises(errors.Access):
+                await getattr(reader, name)(*arguments)
+        with pytest.raises(errors.Access):
+            reader.synchronize_async()
+        for call in (blind.read([IoVector("s")]), blind.read_all()):
+            with pytest.raises(errors.Access):
+                await call
+        async for descriptor in await blind.section_iteration_initialize():
+            assert descriptor.section_id == b"s"
+
+
+async def test_closed_objects_are_bad_handles(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        handle = await service.checkpoint_open("c", creation_attributes=SMALL)
+        iterator = await handle.section_iteration_initialize()
+        other = await handle.section_iteration_initialize()
+        await other.finalize()
+        for call in (other.next, other.finalize):
+            with pytest.raises(errors.BadHandle):
+                await call()
+        await handle.close()
+        for call in (handle.close, handle.read_all, handle.status_get, iterator.next, handle.synchronize):
+            with pytest.raises(errors.BadHandle):
+                await call()
+        left = await service.checkpoint_open("c", creation_attributes=SMALL)
+    with pytest.raises(errors.BadHandle):
+        await left.read_all()
+    with pytest.raises(errors.BadHandle):
+        await service.checkpoint_unlink("c")
+    with pytest.raises(errors.BadHandle):
+        await service.finalize()
+
+
+async def test_finalize_closes_what_is_open(cluster: Loopback) -> None:
+    async with connect(cluster.nodes[1].address) as session:
+        async with session.ckpt() as service:
+            await service.checkpoint_open("c", creation_attributes=SMALL)
+            await service.checkpoint_open("c")
+        async with session.ckpt() as service:
+            with pytest.raises(errors.NotExist):
+                await service.checkpoint_open("c")
+
+
+async def test_the_death_of_a_client_closes_its_handles(cluster: Loopback) -> None:
+    async with on(cluster, 2) as service:
+        dying = await on(cluster, 1)
+        await dying.checkpoint_open("c", creation_attributes=SMALL)
+        await dying.session.close()
+        await eventually(lambda: not any(engine.snapshot().handles for engine in cluster.engines(CkptEngine)))
+        with pytest.raises(errors.NotExist):
+            await service.checkpoint_open("c")
+
+
+async def test_iteration_sees_what_there_was_and_skips_what_is_deleted(cluster: Loopback) -> None:
+    many = CreationAttributes(max_sections=2000, max_section_size=10)
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=many) as handle:
+        await handle.write_batch({f"{number:04}": b"x" for number in range(1000)})
+        iterator = await handle.section_iteration_initialize()
+        await handle.section_create("later")
+        await handle.section_delete("0001")
+        first = await iterator.next()
+        assert (first.section_id, first.section_size, first.section_state) == (b"0000", 1, ckpt.SectionState.VALID)
+        seen = []
+        async for descriptor in iterator:
+            seen.append(descriptor.section_id)
+            if len(seen) == 3:
+                await handle.write_batch({"0007": None})
+        assert seen == [b"%04d" % number for number in range(1000) if number not in (0, 1, 7)]
+        with pytest.raises(errors.NoSections):
+            await iterator.next()
+        async with await handle.section_iteration_initialize(SectionsChosen.CORRUPTED) as corrupted:
+            with pytest.raises(errors.NoSections):
+                await corrupted.next()
+
+
+async def test_sections_and_retention_end_by_the_clock(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        handle = await service.checkpoint_open("c", creation_attributes=SMALL)
+        await handle.section_create("s")
+        now = (await (await handle.section_iteration_initialize()).next()).last_update
+        await handle.section_create("t", expiration_time=now + 60)
+        await handle.section_expiration_time_set("s", now + 0.2)
+        await eventually(lambda: cluster.engines(CkptEngine)[0].snapshot().checkpoints[0].sequence == 3)
+        assert await handle.read_all() == {b"t": b""}
+        await handle.retention_duration_set(0.02)
+        assert handle.creation_attributes.retention_duration == 0.02
+        await handle.close()
+        await eventually(lambda: not any(engine.snapshot().checkpoints for engine in cluster.engines(CkptEngine)))
+        with pytest.raises(errors.NotExist):
+            await service.checkpoint_open("c")
+
+
+async def test_changes_start_with_the_present_content_and_go_on_from_there(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        calls = await here.checkpoint_open("c", creation_attributes=CreationAttributes())
+        await calls.write_batch({"1": b"one"}, epoch=5)
+        copy: dict[bytes, bytes] = {}
+        standby = await there.checkpoint_open("c", OpenFlags.READ)
+        sequences = []
+        stop = anyio.Event()
+
+        async def follow() -> None:
+            async for change in standby.changes(current=True):
+                sequences.append(change.sequence)
+                assert change.checkpoint is standby
+                for each in change.changes:
+                    if each.operation is DELETED:
+                        del copy[each.section_id]
+                    elif each.operation is WRITTEN:
+                        old = copy[each.section_id]
+                        copy[each.section_id] = old[: each.offset] + each.data + old[each.offset + len(each.data) :]
+                    else:
+                        copy[each.section_id] = each.data or b""
+                if b"stop" in copy:
+                    stop.set()
+                    break
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            for number in range(200):
+                key = f"{number % 7}"
+                await calls.write_batch({key: b"%d" % number})
+                await calls.write([IoVector(key, b"*", 1)])
+                if number % 5 == 0:
+                    await calls.section_delete(key)
+            await calls.section_create("stop")
+            await stop.wait()
+        assert copy == await calls.read_all()
+        assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+        await standby.track()  # the iteration has stopped its own tracking
+
+
+async def test_changes_end_when_the_checkpoint_is_closed(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        handle = await service.checkpoint_open("c", creation_attributes=SMALL)
+        items = []
+
+        async def follow(how: str) -> None:
+            async for change in handle.changes(current=True):
+                items.append(change.changes)
+                if how == "close":
+                    await handle.close()
+                else:
+                    await handle.track_stop()
+
+        await follow("stop")
+        await follow("close")
+        assert items == [(), ()]
+
+
+async def test_tracked_changes_are_events_and_own_ones_are_left_out(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        calls = await here.checkpoint_open("c", creation_attributes=SMALL)
+        other = await there.checkpoint_open("c")
+        await calls.track()
+        with pytest.raises(errors.Exist):
+            await calls.track()
+        with pytest.raises(errors.Exist):
+            async for _ in calls.changes():
+                pass
+        await calls.section_create("mine")
+        await other.section_create("yours", b"data")
+        async for event in here:
+            assert event.checkpoint is calls
+            assert event.changes == (ckpt.SectionChange(b"yours", CREATED, 0, b"data"),)
+            break
+        await calls.track_stop()
+        await calls.track(data=False)
+        await other.section_overwrite("yours", b"more")
+        async for event in here:
+            assert event.changes[0].data is None
+            break
+
+
+async def test_a_service_tracks_all_it_has_open_for_writing_now_and_later(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        first = await here.checkpoint_open("1", creation_attributes=SMALL)
+        await here.checkpoint_open("1", OpenFlags.READ)
+        await here.track()
+        with pytest.raises(errors.Exist):
+            await here.track()
+        second = await here.checkpoint_open("2", creation_attributes=SMALL)
+        for name in ("1", "2"):
+            await (await there.checkpoint_open(name)).section_create("s")
+        seen = []
+        async for event in here:
+            seen.append(event.checkpoint)
+            if len(seen) == 2:
+                break
+        assert seen == [first, second]
+        await here.track_stop()
+        with pytest.raises(errors.NotExist):
+            await here.track_stop()
+        with pytest.raises(errors.NotExist):
+            await first.track_stop()
+
+
+async def test_a_deposed_writer_is_told_the_present_epoch(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        old = await here.checkpoint_open("c", creation_attributes=SMALL)
+        new = await there.checkpoint_open("c")
+        await old.write_batch({"s": b"old"}, epoch=1)
+        await new.fence(2)
+        with pytest.raises(errors.AccessDenied) as caught:
+            await old.write_batch({"s": b"late"}, epoch=1)
+        assert caught.value.epoch == 2
+        with pytest.raises(errors.AccessDenied):
+            await new.fence(1)
+
+
+async def test_synchronize_and_active_replicas(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        weak = await here.checkpoint_open("weak", creation_attributes=WEAK)
+        await weak.section_create("s")
+        await weak.synchronize()
+        pending = weak.synchronize_async(invocation=5)
+        await pending
+        async for event in here:
+            assert (event.invocation, event.error) == (5, None)
+            break
+        mine = await here.checkpoint_open("c", creation_attributes=COLLOCATED)
+        with pytest.raises(errors.NotExist):
+            await mine.section_create("s")
+        yours = await there.checkpoint_open("c")
+        await yours.active_replica_set()
+        assert await mine.section_create("s") == b"s"  # confirmed by node 2
+        assert (await mine.status_get()).active_replica == 2
+        assert (await mine.status_get()).replicas == (1, 2)
+
+
+async def test_many_writes_in_flight_keep_their_order(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
+        await handle.section_create("s", b"")
+        order = []
+
+        async def write(number: int) -> None:
+            order.append(b"%d" % number)
+            await handle.section_overwrite("s", b"%d" % number)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(200):
+                tasks.start_soon(write, number)
+        assert await handle.read([IoVector("s")]) == [order[-1]]
+
+
+async def test_what_was_opened_too_late_is_closed_again(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        with anyio.move_on_after(0):
+            await service.checkpoint_open("c", creation_attributes=SMALL)
+        keeper = await service.checkpoint_open("k", creation_attributes=SMALL)  # comes after all that
+        await keeper.section_create("s")
+        with pytest.raises(errors.NotExist):
+            await service.checkpoint_open("c")
+
+
+async def test_wrong_versions_and_event_kinds_are_refused(cluster: Loopback) -> None:
+    for arguments, error in (
+        ({"version": "C.01.01"}, errors.Version),
+        ({"version": "B.2"}, errors.InvalidParam),
+        ({"events": 3}, errors.InvalidParam),
+    ):
+        with pytest.raises(error):
+            await on(cluster, **arguments)
+    with pytest.raises(errors.Library):
+        await ckpt.initialize(address="/nonexistent/aisexec.sock")
+
+
+async def test_without_quorum_reads_go_on_and_changes_do_not() -> None:
+    async with (
+        loopback(lambda: [ClmEngine(), CkptEngine()], 3, quorum=True) as cluster,
+        on(cluster, 3, retry=False) as service,
+    ):
+        handle = await service.checkpoint_open("c", creation_attributes=SMALL)
+        await handle.section_create("s", b"data")
+        cluster.network.partition([1, 2], [3])
+        await eventually(lambda: cluster.nodes[3].sees(1))
+        assert await handle.read([IoVector("s")]) == [b"data"]
+        with pytest.raises(errors.TryAgain, match="no quorum"):
+            await handle.section_overwrite("s", b"lost")
