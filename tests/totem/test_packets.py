@@ -25,7 +25,7 @@ def test_a_token_comes_back_as_it_was_packed(
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (packets.JOIN, Join(1, 2, True, (1, 2), (2,), ((3, 99),))),
+        (packets.JOIN, Join(1, 2, True, (1, 2), (2,), "why", ((3, 99),), ((2, 5, 6),))),
         (packets.COMMIT, Commit(5, 1, (Entry(1, 7, 4096, 3, 1, 10, 12), Entry(9)))),
         (packets.MERGE, Merge(5)),
         (packets.PROBE, Probe(1.5)),

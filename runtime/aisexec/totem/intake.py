@@ -51,16 +51,17 @@ class Intake:
         counters, name = self._counters, f"dropped_{rejected.reason}"
         setattr(counters, name, getattr(counters, name) + 1)
         if rejected.reason in ("digest", "protocol"):
-            return self._report(f"{rejected.text} from {source}", source, now)
+            return self.report(f"{rejected.text} from {source}", source, now)
         return []
 
     def _own(self, incarnation: int, source: Source, now: float) -> list[Log]:
         self._counters.dropped_own += 1
         if incarnation <= self._incarnation:  # looped back, or late from this node's former life
             return []
-        return self._report(f"Node id {self._local} is also used at {source}", source, now)
+        return self.report(f"Node id {self._local} is also used at {source}", source, now)
 
-    def _report(self, text: str, source: Source, now: float) -> list[Log]:
+    def report(self, text: str, source: Source, now: float) -> list[Log]:
+        """A line about a source, at most one in `REPORT_EVERY` seconds."""
         last = self._reported.get(source)
         if last is not None and now - last < REPORT_EVERY:
             return []

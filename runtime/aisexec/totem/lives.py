@@ -19,6 +19,10 @@ class Lives:
         """Whether a later join message of the sender came before."""
         return (incarnation, join.number) <= self._joins.get(sender, (0, 0))
 
+    def last_join(self, node: NodeId) -> tuple[int, int]:
+        """Incarnation and number of the last join message heard from a node; (0, 0) when there was none."""
+        return self._joins.get(node, (0, 0))
+
     def hear(self, sender: NodeId, incarnation: int, join: Join, local: NodeId) -> None:
         """Learn from a join message."""
         self._joins[sender] = (incarnation, join.number)

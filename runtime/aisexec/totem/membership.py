@@ -13,12 +13,20 @@ from corosync_amf.ais import NodeId
 
 
 class Gathering:
-    """One attempt to agree on a membership. `joins` has the latest join message of each node."""
+    """One attempt to agree on a membership.
 
-    __slots__ = ("fail", "joins", "local", "proc", "since")
+    joins   the latest join message of each node
+    since   since when each node has been asked
+    first   incarnation and number of the first join message that this node sends in this attempt
+    """
 
-    def __init__(self, local: NodeId, proc: Iterable[NodeId], fail: Iterable[NodeId], now: float) -> None:
+    __slots__ = ("fail", "first", "joins", "local", "proc", "since")
+
+    def __init__(
+        self, local: NodeId, proc: Iterable[NodeId], fail: Iterable[NodeId], now: float, first: tuple[int, int]
+    ) -> None:
         self.local = local
+        self.first = first
         self.fail = set(fail) - {local}
         self.proc = set(proc) | self.fail | {local}
         self.joins: dict[NodeId, Join] = {}
@@ -31,7 +39,7 @@ class Gathering:
 
     def hear(self, sender: NodeId, join: Join, now: float) -> bool:
         """Take a join message; True when it changed what this node wants, so that it has to tell the others."""
-        if sender in self.fail:
+        if sender in self.fail or self._is_outdated(join):
             return False
         self.joins[sender] = join
         before = len(self.proc) + len(self.fail)
@@ -44,6 +52,14 @@ class Gathering:
         for node in self.proc:
             self.since.setdefault(node, now)
         return len(self.proc) + len(self.fail) != before
+
+    def _is_outdated(self, join: Join) -> bool:
+        """Whether the sender gave this node up before it could know of this attempt. It will hear of it, and think
+        again; to give it up in turn could go on for ever, each always answering the other's last attempt."""
+        if self.local not in join.fail:
+            return False
+        last = {node: (incarnation, number) for node, incarnation, number in join.last}
+        return last.get(self.local, (0, 0)) < self.first
 
     def give_up(self, nodes: Iterable[NodeId]) -> bool:
         """Leave nodes out; True when that changed anything."""

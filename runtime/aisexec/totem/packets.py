@@ -38,6 +38,7 @@ RECOVERED: Final = 3  # a whole frame of a former ring, sent again while a new o
 FRAME: Final = struct.Struct("<QIQIB")  # ring seq, ring representative, seq, origin, content kind
 _TOKEN: Final = struct.Struct("<QIQQQIQIQIH")
 RTR_MAX: Final = 400
+REASON_MAX: Final = 200
 
 _MEMBERS_MAX: Final = 128
 _INT64_MAX: Final = (1 << 63) - 1
@@ -53,16 +54,25 @@ class BadPacket(ValueError):
 
 
 class Join(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """`number` grows with each join message of an incarnation. `proc`: all nodes considered, `fail`: those of them
-    given up; both sorted. `ring_seq`: highest ring sequence number known. `fresh`: the sender was in no ring yet.
-    `gone`: nodes known to have left for good, with their incarnation."""
+    """What a node wants.
+
+    number      grows with each join message of an incarnation
+    ring_seq    highest ring sequence number known
+    fresh       the sender was in no ring yet
+    proc, fail  all nodes considered, and those of them given up; both sorted
+    reason      in words, why the sender gathers
+    gone        nodes known to have left for good, with their incarnation
+    last        of the nodes given up: incarnation and number of the last join message that came from them
+    """
 
     number: _Seq
     ring_seq: _Seq
     fresh: bool
     proc: _Nodes
     fail: _Nodes
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_MAX)] = ""
     gone: Annotated[tuple[tuple[_NodeId, _Incarnation], ...], msgspec.Meta(max_length=2 * _MEMBERS_MAX)] = ()
+    last: Annotated[tuple[tuple[_NodeId, _Incarnation, _Seq], ...], msgspec.Meta(max_length=2 * _MEMBERS_MAX)] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

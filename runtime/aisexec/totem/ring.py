@@ -317,7 +317,8 @@ class Ring:
             self._log("info", f"The membership is gathered again: {reason}")
         self._absorb()
         proc, given_up = (before.proc, before.fail) if before is not None else (set(self.members), set[NodeId]())
-        gathering = Gathering(self._local, {*proc, *also}, {*given_up, *fail}, now)
+        first = (self._options.incarnation, self._join_number + 1)
+        gathering = Gathering(self._local, {*proc, *also}, {*given_up, *fail}, now, first)
         if self._contacts.asked_since is not None:
             gathering.asked(self._ring_members(), self._contacts.asked_since)
         gathering.give_up(gathering.silent(self.heard, now, self._timeouts.silence))
@@ -340,8 +341,11 @@ class Ring:
 
     def _send_join(self, gathering: Gathering) -> None:
         self._join_number += 1
-        gone = sorted((node, gone) for node, gone in self.departed.items() if node in gathering.proc)
-        join = Join(self._join_number, self._ring_seq, self._installed is None, *gathering.sorted_sets(), tuple(gone))
+        proc, fail = gathering.sorted_sets()
+        gone = tuple((node, self.departed[node]) for node in proc if node in self.departed)
+        last = tuple((node, *self._lives.last_join(node)) for node in fail)
+        fresh, reason = self._installed is None, self._reason[: packets.REASON_MAX]
+        join = Join(self._join_number, self._ring_seq, fresh, proc, fail, reason, gone, last)
         self._out.append(Broadcast([self._seal.seal(packets.JOIN, packets.pack_control(join))], beyond=True))
         self._timers.set(Timer.JOIN, self._now + self._timeouts.join)
 
@@ -349,8 +353,7 @@ class Ring:
         if self._lives.is_late(sender, incarnation, join):
             self.counters.dropped_stale += 1
             return
-        if len({*join.proc, *join.fail, sender, *self.members}) > self._options.members_max:
-            self._log("warning", f"Node {sender} refused: more than {self._options.members_max} members")
+        if self._too_many({*join.proc, sender, *self.members}, sender):
             return
         self._lives.hear(sender, incarnation, join, self._local)
         self._ring_seq = max(self._ring_seq, join.ring_seq)
@@ -366,6 +369,13 @@ class Ring:
         else:
             self.counters.dropped_stale += 1
 
+    def _too_many(self, nodes: set[NodeId], sender: NodeId) -> bool:
+        most = self._options.members_max
+        if len(nodes) <= most:
+            return False
+        self._out += self._intake.report(f"Node {sender} refused: more than {most} members", sender, self._now)
+        return True
+
     def _on_join_when_operational(self, sender: NodeId, incarnation: int, join: Join) -> None:
         """Joins sent before this ring was formed are late; from a node that gave this one up they are left alone: its
         ring will show itself, and then be merged."""
@@ -373,8 +383,11 @@ class Ring:
         if join.ring_seq < self.ring_id.seq if is_member else self._local in join.fail:
             self.counters.dropped_stale += 1
             return
-        what = "has left the ring" if is_member else "was started again" if sender in self.members else "joins"
-        self._gather(f"node {sender} {what}", join=(sender, join))
+        if is_member:
+            reason = f"{join.reason}, says node {sender}"
+        else:
+            reason = f"node {sender} was started again" if sender in self.members else f"node {sender} joins"
+        self._gather(reason, join=(sender, join))
 
     def _sets_changed(self, gathering: Gathering) -> None:
         self._timers.set(Timer.CONSENSUS, self._now + self._timeouts.consensus)
@@ -534,7 +547,9 @@ class Ring:
 
     def _on_merge(self, sender: NodeId, incarnation: int) -> None:
         """Another ring exists. It is joined when its node answers: what cannot hear this node cannot be joined."""
-        if self.state is OPERATIONAL and sender not in self.members and not self._lives.is_over(sender, incarnation):
+        if self.state is not OPERATIONAL or sender in self.members or self._lives.is_over(sender, incarnation):
+            return
+        if not self._too_many({*self.members, sender}, sender):
             self._contacts.court(sender)
             self._probe([sender])
 
