@@ -10,7 +10,7 @@ import msgspec
 
 from corosync_amf.ais import Dn, RedundancyModel
 from corosync_amf.config import amf_tables as tables
-from corosync_amf.config.amf_layers import as_block, expand_minimal, read_layers
+from corosync_amf.config.amf_layers import as_block, expand_minimal, kind_of, read_layers
 from corosync_amf.config.amf_reading import Reading, rdn_value
 from corosync_amf.config.kinds import Bad, Integer
 from corosync_amf.config.problems import Code, Report
@@ -82,8 +82,7 @@ class Builder(Reading):
 
     def _check_types(self) -> None:
         for name, pair in self.layers.types.items():
-            kind = str(pair.value.get("kind").value.value)  # type: ignore[union-attr]
-            table = tables.ENTITIES.get(kind) or tables.CSI
+            table = tables.ENTITIES[kind_of(pair)]
             pairs = self.layers.pairs(table.name, as_block(pair.value) or Block(), self.report, f"types.{name}")
             table.read(pairs, self.report, f"types.{name}")
         for kind, block in self.layers.defaults.items():

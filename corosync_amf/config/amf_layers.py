@@ -80,11 +80,11 @@ class Layers:
                 report.error(Code.CYCLE, reference.at, obj, message)
                 break
             found = self.types[name]
-            if kind_of(found) != kind and kind != "csi":
-                message = f"type '{name}' describes a {kind_of(found) or 'nothing'}, not a {kind}"
-                report.error(Code.UNKNOWN_REFERENCE, reference.at, obj, message)
+            if kind_of(found) != kind and kind == "csi":
                 break
             if kind_of(found) != kind:
+                message = f"type '{name}' describes a {kind_of(found)}, not a {kind}"
+                report.error(Code.UNKNOWN_REFERENCE, reference.at, obj, message)
                 break
             seen.append(name)
             body = as_block(found.value) or Block()
@@ -132,7 +132,9 @@ def read_layers(tree: Block, report: Report) -> Layers:
         default = as_block(pair.value)
         if pair.key.value not in ENTITIES:
             unknown_key(pair, ENTITIES, report, "cluster.defaults", "kind")
-        elif default is not None:
+        elif default is None:
+            report.error(Code.BAD_VALUE, pair.at, "cluster.defaults", "expected a mapping of attributes")
+        else:
             defaults[pair.key.value] = default
     return Layers(types, defaults)
 

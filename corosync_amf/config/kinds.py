@@ -42,6 +42,8 @@ class Kind(Protocol):
 
 def text_of(value: Value, wanted: str) -> str:
     if isinstance(value, Text):
+        if "\0" in value.value:
+            raise Bad("contains a NUL character")
         return value.value
     found = {Items: "a list", Block: "a mapping"}.get(type(value), "nothing")
     raise Bad(f"expected {wanted}, found {found}")
@@ -190,8 +192,6 @@ class Argv:
                 raise Bad(f"cannot be split into words: {error}") from None
         if not words or not words[0]:
             raise Bad("names no command")
-        if any("\0" in word for word in words):
-            raise Bad("a command cannot contain a NUL character")
         return tuple(words)
 
     def describe(self) -> str:
@@ -229,8 +229,6 @@ class Texts:
     def read(self, value: Value) -> tuple[str, ...]:
         if isinstance(value, Items):
             return tuple(Free().read(item) for item in value.values)
-        if isinstance(value, Block):
-            return tuple(text.value for text in listed(value))
         return (Free().read(value),)
 
     def describe(self) -> str:

@@ -50,8 +50,7 @@ def parse_corosync(text: str, report: Report) -> Block:
 
 def parse_openais(text: str, report: Report) -> Block:
     """Return the tree of a file in the grammar of openais' amf.conf; mistakes go to `report`."""
-    tree = _parse(text, report, _openais_statement)
-    return tree
+    return _parse(text, report, _openais_statement)
 
 
 def render_corosync(tree: Block) -> str:

@@ -277,6 +277,13 @@ def test_a_type_may_describe_any_entity_also_with_what_is_in_it():
         ("types: {t: {kind: component, extends: @t}}", "type 't' extends itself: t -> t"),
         ("cluster: {defaults: {@thing: {}}}", "unknown kind 'thing'"),
         ("cluster: {defaults: {component: {@plugn: x}}}", "unknown attribute 'plugn'"),
+        ("cluster: {defaults: {component: @5}}", "expected a mapping of attributes"),
+        ("cluster: {defaults: @5}", "expected a mapping of names"),
+        ("types: {t: {kind: node}, u: {kind: component, extends: @t}}", "type 't' describes a node, not a component"),
+        ("node_groups: {g: {@nodes: [[a]]}}", "nodes: every element of this list must be a plain text"),
+        ("nodes: [@' a']", "' a' cannot be a name: outer blanks or characters that cannot be printed"),
+        ("nodes: [@'']", "'' cannot be a name: it is empty"),
+        ("nodes: [@" + "n" * 256 + "]", f"'{'n' * 256}' cannot be a name: it has more than 255 bytes"),
         ("cluster: {startup_timeout: @soon}", "startup_timeout: 'soon' is not a time"),
         ("cluster: @5", "cluster: expected a mapping of names"),
         ("@aplications: {}", "unknown section 'aplications'"),
@@ -320,6 +327,10 @@ def test_an_application_needs_nodes():
             "plugin: 'm:o', proxy_csi: @phone/calls/calls",
             "no proxy component serves the type 'calls' of phone/calls/calls",
         ),
+        ("plugin: 'm:o', @checkpoint: [off]", "checkpoint: expected a mode or a mapping"),
+        ("plugin: 'm:o', @cleanup: []", "cleanup: names no command"),
+        ("plugin: @''", "plugin: is empty"),
+        ("plugin: @" + "m" * 4097, "plugin: is longer than 4096 characters"),
         ("plugin: 'm:o', checkpoint: @sometimes", "mode: 'sometimes' is not allowed here"),
         ("plugin: 'm:o', env: {@A: [x]}", "env: A: expected text, found a list"),
         ("plugin: 'm:o', env: @x", "env: expected a mapping of names to values"),
@@ -330,6 +341,39 @@ def test_a_component_that_cannot_work_is_refused(attributes, expected):
     column = marked.splitlines()[4].index("@") + 1
     said = complaints(component(attributes.replace("@", "")))
     assert any(line.startswith(f"5:{column} {expected}") for line in said), said
+
+
+def test_an_empty_node_group_leaves_no_place_to_live():
+    text = component("plugin: 'm:o'").replace("count: 2", "nodes: [none], count: 2")
+    assert complaints("nodes: [a]\nnode_groups: {none: []}\n" + text) == ["7:25 there is no node that it may live on"]
+
+
+def test_external_units_are_not_supported_yet():
+    text = component("plugin: 'm:o'").replace("{components", "{is_external: yes, components")
+    assert complaints(text) == ["5:51 external service units are not supported yet"]
+
+
+def test_a_typed_csi_may_be_named_like_another_kind_of_type():
+    text = component("type: server").replace("calls: {}", "calls: {csis: {server: {type: server}}}")
+    found = index("types: {server: {kind: component, plugin: 'm:o'}}\n" + text)
+    assert [csi.type for csi in found.csis.values()] == ["server"]
+
+
+def test_commands_are_lists_or_split_like_a_shells():
+    found = index(component("instantiate: [/bin/a, 'b c'], terminate: \"/bin/d 'e f'\", env: {EMPTY: , A: 1}"))
+    server = next(iter(found.components.values()))
+    assert (server.instantiate, server.terminate) == (("/bin/a", "b c"), ("/bin/d", "e f"))
+    assert server.env == {"A": "1", "EMPTY": ""}
+
+
+def test_the_preferred_actives_of_n_way_active_should_be_reachable():
+    text = group("redundancy_model: n-way-active\n        " + UNITS, "preferred_active: 5")
+    with pytest.raises(ConfigError) as caught:
+        parse_amf(text, nodes=NODES)
+    assert [problem.message for problem in caught.value.problems] == [
+        "redundancy model n_way_active is not supported yet",
+        "preferred_active is 5, but there are 2 service units",
+    ]
 
 
 def test_a_component_without_plugin_and_command_is_refused():

@@ -98,6 +98,12 @@ def test_token_dependent_times_follow_the_token():
     assert found.token == 5.0
 
 
+def test_the_highest_node_may_break_ties_and_code_points_have_names():
+    found = config(TWO + section("quorum", "auto_tie_breaker_node: highest") + section("totem", "ip_dscp: ef"))
+    assert (found.quorum.auto_tie_breaker_node, found.quorum.auto_tie_breaker_ids) == ("highest", ())
+    assert found.totem.ip_dscp == 46
+
+
 def test_names_are_resolved_by_the_preferred_family():
     names = nodelist("ring0_addr: node-a, nodeid: 1", "ring0_addr: node-b, nodeid: 2", "ring0_addr: node-c, nodeid: 3")
     found = config(names)
@@ -249,6 +255,7 @@ def test_repeated_sections_continue_and_the_last_value_counts():
         (section("quorum", "expected_votes: 3", "two_node: 1"), "3:11 quorum: two_node needs exactly two votes"),
         (section("quorum", "expected_votes: 3", "last_man_standing: 1"), "3:20 quorum: last_man_standing needs wait"),
         (TWO + section("quorum", "auto_tie_breaker_node: 5"), "12:24 quorum: auto_tie_breaker_node 5 is no node"),
+        (section("quorum", "auto_tie_breaker_node: ,"), "2:24 quorum: auto_tie_breaker_node: names no node"),
         (section("quorum", "witness: here"), "2:10 quorum: witness: 'here' is not address:port"),
         (section("quorum", "witness: a:1 b:x"), "2:14 quorum: witness: port of 'b:x': 'x' is not a whole number"),
         (section("logging", "to_logfile: yes"), "2:13 logging: to_logfile needs a logfile"),

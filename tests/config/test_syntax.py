@@ -257,3 +257,24 @@ def test_a_corosync_value_that_the_grammar_cannot_hold_is_refused():
     for pair in (Pair(Text("a"), Text("b\nc")), Pair(Text("a b"), Text("c")), Pair(Text("a"), Items(()))):
         with pytest.raises(ValueError, match=r"."):
             render_corosync(Block((pair,)))
+
+
+def test_a_comment_that_is_none_is_not_written():
+    with pytest.raises(ValueError, match="not a comment"):
+        render_corosync(Block((Pair(Text("a"), Text("b"), comments=("no sign",)),)))
+
+
+def test_sections_nested_too_deep_are_refused():
+    _, report = corosync("a {\n" * 40 + "}\n" * 40)
+    assert messages(report) == ["33:1 sections are nested deeper than 32"]
+
+
+def test_a_brace_that_ends_and_begins_is_refused():
+    _, report = openais("a = b {\n} c {\n")
+    assert messages(report) == ["2:2 a '}' stands on a line of its own"]
+
+
+def test_a_yaml_document_of_nothing_is_an_empty_tree():
+    for text in ("--- ~\n", "", "# only a comment\n"):
+        tree, report = yaml_tree(text)
+        assert (tree, report.problems) == (Block(), [])
