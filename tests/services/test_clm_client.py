@@ -1,0 +1,260 @@
+"""CLM as applications use it: real sessions on executives in one process."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from corosync_amf import ckpt, clm, connect, errors
+from corosync_amf.ais import DispatchFlags
+from corosync_amf.errors import AisError
+from corosync_amf.services.ckpt.engine import CkptEngine
+from corosync_amf.services.clm import ChangeStep, ClusterChange, Response, TrackFlags
+from corosync_amf.services.clm.engine import ClmEngine
+
+from .loopback import Loopback, eventually, loopback
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+CURRENT, CHANGES, CHANGES_ONLY = TrackFlags.CURRENT, TrackFlags.CHANGES, TrackFlags.CHANGES_ONLY
+LOCAL, START_STEP, VALIDATE_STEP = TrackFlags.LOCAL, TrackFlags.START_STEP, TrackFlags.VALIDATE_STEP
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Loopback]:
+    async with loopback(lambda: [ClmEngine(), CkptEngine()], 3) as running:
+        yield running
+
+
+def on(cluster: Loopback, node: int = 1, **arguments: Any) -> Any:
+    return clm.initialize(address=cluster.nodes[node].address, **arguments)
+
+
+async def test_an_application_learns_who_is_there(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        me = await service.cluster_node_get()
+        assert (me.node_id, me.node_name, me.node_address.value, me.member) == (1, "node1", "10.0.0.1", True)
+        assert (await service.cluster_node_get(3, timeout=0)).node_name == "node3"
+        view = await service.cluster_track(CURRENT)
+        assert [each.cluster_node.node_name for each in view.notifications] == ["node1", "node2", "node3"]
+        assert (view.view_number, view.number_of_members, view.quorate) == (1, 3, True)
+        view = await service.cluster_track(CURRENT | LOCAL)
+        assert [each.cluster_node.node_id for each in view.notifications] == [1]
+
+
+async def test_views_yield_the_present_one_and_each_change(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        numbers = []
+        async for event in service.views():
+            numbers.append((event.view.view_number, event.number_of_members))
+            if event.view.view_number == 1:
+                cluster.die(3)
+            else:
+                assert event.step is ChangeStep.COMPLETED
+                assert event.root_cause_entity == "safNode=node3"
+                assert event.reason == "node3(3) node 3 was lost"
+                break
+        assert numbers == [(1, 3), (2, 2)]
+        await service.cluster_track(CHANGES)  # its own tracking has ended
+        async with service.views() as again:
+            async for event in again:
+                assert event.view.view_number == 2
+                break
+        with pytest.raises(errors.NotExist):
+            await service.cluster_track_stop()
+
+
+async def test_views_end_when_the_service_is_finalized(cluster: Loopback) -> None:
+    service = await on(cluster)
+    seen = []
+    async for event in service.views():
+        seen.append(event.view.view_number)
+        await service.finalize()
+    assert seen == [1]
+
+
+async def test_tracking_sends_events_and_stops(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        assert await service.cluster_track(CURRENT | CHANGES_ONLY, buffer=False) is None
+        events = aiter(service)
+        assert (await anext(events)).view.number_of_members == 3
+        cluster.die(2)
+        event = await anext(events)
+        assert [(each.cluster_node.node_id, each.cluster_change) for each in event.view.notifications] == [
+            (2, ClusterChange.LEFT)
+        ]
+        await service.cluster_track_stop()
+        with pytest.raises(errors.NotExist):
+            await service.cluster_track_stop()
+
+
+async def test_events_can_be_dispatched(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        seen: list[Any] = []
+        assert await service.dispatch(DispatchFlags.ALL, seen.append) == 0
+        await service.cluster_track(CURRENT, buffer=False)
+        await service.cluster_node_get()
+        assert await service.dispatch(DispatchFlags.ALL, seen.append) == 1
+        assert seen[0].view.view_number == 1
+        assert service.selection_object_get() >= 0
+
+
+async def test_a_lock_waits_for_the_trackers_and_makes_the_node_unavailable(cluster: Loopback) -> None:
+    async with on(cluster, 1) as service, on(cluster, 3) as operator:
+        await service.cluster_track(CHANGES | START_STEP)
+        steps = []
+
+        async def put_things_in_order() -> None:
+            async for event in service:
+                steps.append((event.step, event.invocation is not None, event.time_supervision))
+                if event.step is not ChangeStep.START:
+                    break
+                await service.response(event.invocation, Response.OK)
+                with pytest.raises(errors.InvalidParam):
+                    await service.response(event.invocation, Response.OK)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(put_things_in_order)
+            await service.node_lock("node3")
+        assert steps == [(ChangeStep.START, True, 10.0), (ChangeStep.COMPLETED, False, None)]
+        for call in (operator.cluster_node_get, lambda: operator.cluster_track(CURRENT)):
+            with pytest.raises(errors.Unavailable):
+                await call()
+        with pytest.raises(errors.Unavailable):
+            await on(cluster, 3)
+        with pytest.raises(errors.Library):
+            await on(cluster, 3, version="B.01.01")
+        with pytest.raises(errors.NoOp):
+            await service.node_lock("node3")
+        await service.node_unlock("node3")
+        with pytest.raises(errors.NoOp):
+            await service.node_unlock("node3")
+        async with on(cluster, 3) as back:
+            assert (await back.cluster_node_get()).initial_view_number == 3
+
+
+async def test_a_shutdown_ends_at_once_when_nobody_asked_to_be_asked(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        await service.node_shutdown("node2", timeout=5.0)
+        with pytest.raises(errors.NotExist):
+            await service.cluster_node_get(2)
+        with pytest.raises(errors.NotExist):
+            await service.node_shutdown("nobody")
+        with pytest.raises(errors.NotSupported):
+            await service.node_reset("node3")
+        with pytest.raises(errors.NotSupported):
+            await service.cluster_reset()
+
+
+async def test_a_tracker_may_reject_what_was_validated(cluster: Loopback) -> None:
+    async with on(cluster, 1) as service, on(cluster, 2) as operator:
+        await service.cluster_track(CHANGES | VALIDATE_STEP)
+
+        async def reject() -> None:
+            async for event in service:
+                if event.step is ChangeStep.ABORTED:
+                    break
+                await service.response(event.invocation, Response.REJECTED)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reject)
+            with pytest.raises(errors.FailedOperation):
+                await operator.node_lock("node3", validate=True)
+
+
+async def test_the_outcome_of_an_asynchronous_get_is_also_an_event(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        pending = service.cluster_node_get_async(2, invocation=11)
+        assert (await pending).node_id == 2
+        with pytest.raises(errors.NotExist):
+            await service.cluster_node_get_async(9, invocation=12)
+        events = aiter(service)
+        first, second = await anext(events), await anext(events)
+        assert (first.invocation, first.cluster_node.node_id, first.error) == (11, 2, None)
+        assert (second.invocation, second.cluster_node, type(second.error)) == (12, None, errors.NotExist)
+
+
+BAD_CALLS: list[tuple[str, tuple[Any, ...], type[AisError]]] = [
+    ("cluster_track", (TrackFlags(0),), errors.BadFlags),
+    ("cluster_track", (CHANGES | CHANGES_ONLY,), errors.BadFlags),
+    ("cluster_track", (CURRENT | START_STEP,), errors.BadFlags),
+    ("cluster_track", (CURRENT | VALIDATE_STEP,), errors.BadFlags),
+    ("cluster_track", (0x41,), errors.BadFlags),
+    ("cluster_track", (None,), errors.InvalidParam),
+    ("cluster_node_get", (0,), errors.InvalidParam),
+    ("cluster_node_get", ("node1",), errors.InvalidParam),
+    ("cluster_node_get", (2**32,), errors.InvalidParam),
+    ("cluster_node_get", (9,), errors.NotExist),
+    ("response", (None, Response.OK), errors.InvalidParam),
+    ("response", (1, 9), errors.InvalidParam),
+    ("response", (1, Response.OK), errors.InvalidParam),
+    ("node_lock", ("",), errors.InvalidParam),
+    ("node_lock", ("x" * 2049,), errors.TooBig),
+    ("node_reset", (7,), errors.InvalidParam),
+]
+
+
+async def test_bad_calls_are_refused(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        for name, arguments, error in BAD_CALLS:
+            with pytest.raises(error) as caught:
+                await getattr(service, name)(*arguments)
+            assert type(caught.value) is error, (name, arguments)
+        with pytest.raises(errors.InvalidParam):
+            await service.cluster_node_get(timeout=-1)
+        with pytest.raises(errors.InvalidParam):
+            await service.cluster_track(CURRENT, buffer=None)
+        with pytest.raises(errors.InvalidParam):
+            service.cluster_node_get_async(0)
+    with pytest.raises(errors.BadHandle):
+        await service.cluster_node_get()
+
+
+async def test_events_that_were_left_out_cannot_be_asked_for(cluster: Loopback) -> None:
+    async with on(cluster, events=clm.Callback(0)) as service:
+        for call in (lambda: service.cluster_track(CURRENT, buffer=False), lambda: service.cluster_track(CHANGES)):
+            with pytest.raises(errors.Init):
+                await call()
+        with pytest.raises(errors.Init):
+            service.cluster_node_get_async()
+        assert await service.cluster_track(CURRENT) is not None
+
+
+async def test_old_versions_lack_what_came_later(cluster: Loopback) -> None:
+    async with on(cluster, version="B.01.01") as service:
+        for flags in (CHANGES | START_STEP, CHANGES | VALIDATE_STEP, CURRENT | LOCAL):
+            with pytest.raises(errors.Version):
+                await service.cluster_track(flags)
+        with pytest.raises(errors.InvalidParam):
+            await service.cluster_node_get(9)
+
+
+async def test_several_services_share_one_connection(cluster: Loopback) -> None:
+    async with (
+        connect(cluster.nodes[2].address) as session,
+        session.clm() as membership,
+        session.ckpt() as checkpoints,
+        checkpoints.checkpoint_open("c", creation_attributes=ckpt.CreationAttributes()) as handle,
+        membership.views() as views,
+        handle.changes(current=True) as changes,
+    ):
+        assert (await anext(views)).view.view_number == 1
+        assert (await anext(changes)).changes == ()
+        cluster.die(3)
+        assert (await anext(views)).view.view_number == 2
+
+
+async def test_a_node_that_was_cut_off_takes_over_the_others_views() -> None:
+    async with loopback(lambda: [ClmEngine(), CkptEngine()], 3, quorum=True) as cluster:
+        cluster.network.partition([1, 2], [3])
+        await eventually(lambda: cluster.nodes[3].sees(1) and cluster.nodes[1].sees(2))
+        async with on(cluster, 3) as service:
+            view = await service.cluster_track(CURRENT)
+            assert (view.number_of_members, view.quorate) == (1, False)
+        cluster.network.heal()
+        await eventually(lambda: all(node.sees(3) for node in cluster.nodes.values()))
+        await eventually(lambda: cluster.states()[0] == cluster.states()[2])
+        async with on(cluster, 3) as service:
+            view = await service.cluster_track(CURRENT)
+            assert (view.number_of_members, view.view_number, view.quorate) == (3, 3, True)
