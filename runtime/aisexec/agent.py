@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from corosync_amf.ais import Dn
-from corosync_amf.engine import Failed, Message, NodeFacts, NodeLocal, Request
+from corosync_amf.engine import Done, Message, NodeFacts, NodeLocal, Request
 from corosync_amf.services.amf.messages import AmfCommand, Monitor, Notify
 from corosync_amf.services.amf.model import Cluster, Index
 from corosync_amf.wire import Ask, Hello, Requests
@@ -55,7 +55,7 @@ class Agent:
 
     def ask(self, client: int, request: int, message: NodeLocal) -> None:
         """Answer a question that is this node's own."""
-        self._answer(client, request, Failed(19, "not yet"))
+        self._answer(client, request, Done())
 
     def freeze(self, components: Collection[Dn]) -> None:
         """Stop components where they are: the lease is over."""

@@ -142,12 +142,16 @@ class Executive:
 
     async def stop(self) -> None:
         """Leave in order: nothing of AMF's runs here any more when the others hear the goodbye."""
+        self._lease_timer.set(None)
         await self._agent.stop()
         await self._group.leave()
 
     def close(self) -> None:
+        self._lease_timer.set(None)
         self._agent.close()
         self._listener.close()
+        counters = ", ".join(f"{name} {count}" for name, count in self._group.counters.items() if count)
+        log.info("counters: %s", counters)
         self._lease.deadline = 0.0
         self._lease.close()
 

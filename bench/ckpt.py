@@ -1,0 +1,73 @@
+"""Checkpoint writes on three executives on loopback, one client process, WR_ALL_REPLICAS, encrypted."""
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import anyio
+
+from bench.common import RUNS, Row, print_table, repeat
+from corosync_amf.development import DevelopmentCluster, development_cluster
+from corosync_amf.services import ckpt
+
+IN_FLIGHT = 64
+SIZES = ((1, None, None, None, None), (1024, 1500, 3000, 20_000, 100_000), (10_240,) + (None,) * 4)
+
+
+def run(*, quick: bool) -> None:
+    """Print writes per second: one at a time, and 64 in flight."""
+    rows = []
+    for size, *bounds in SIZES:
+        name = f"{size} B" if size < 1024 else f"{size // 1024} KB"
+        rows.append(Row(f"checkpoint writes, {name}, one at a time", "1/s", bounds[0], bounds[1]))
+        rows.append(Row(f"checkpoint writes, {name}, {IN_FLIGHT} in flight", "1/s", bounds[2], bounds[3]))
+    anyio.run(_measure, rows, quick)
+    print_table("Checkpoints: three executives, every replica has each write before it is acknowledged", rows)
+
+
+async def _measure(rows: list[Row], quick: bool) -> None:
+    with TemporaryDirectory() as directory:
+        amf_conf = Path(directory) / "amf.conf"
+        amf_conf.write_text("applications: {}\n", encoding="utf-8")
+        async with development_cluster(amf_conf) as cluster:
+            await cluster.until(lambda status: len(status.cluster.members) == len(cluster.nodes), "three members")
+            for number, (size, *_) in enumerate(SIZES):
+                values = [await _writes(cluster, size, seconds=0.3 if quick else 2.0) for _ in range(_runs(quick))]
+                turns = iter(values)
+                repeat(rows[2 * number : 2 * number + 2], lambda turns=turns: next(turns), len(values))  # type: ignore[misc]
+
+
+def _runs(quick: bool) -> int:
+    return 1 if quick else RUNS
+
+
+async def _writes(cluster: DevelopmentCluster, size: int, seconds: float) -> tuple[float, float]:
+    """Writes per second, one at a time and 64 in flight."""
+    attributes = ckpt.CreationAttributes(max_sections=IN_FLIGHT, max_section_size=max(size, 16))
+    async with (
+        ckpt.initialize(address=str(cluster.nodes[1].socket_path)) as service,
+        service.checkpoint_open(f"bench-{size}-{time.monotonic_ns()}", creation_attributes=attributes) as checkpoint,
+    ):
+        for section in range(IN_FLIGHT):
+            await checkpoint.section_create(f"s{section}", bytes(size))
+        one = await _rate(checkpoint, size, 1, seconds)
+        many = await _rate(checkpoint, size, IN_FLIGHT, seconds)
+    return one, many
+
+
+async def _rate(checkpoint: ckpt.Checkpoint, size: int, in_flight: int, seconds: float) -> float:
+    data = bytes(size)
+    start = time.perf_counter()
+    end = start + seconds
+    counts = [0] * in_flight
+
+    async def write(number: int) -> None:
+        vector = [ckpt.IoVector(f"s{number}", data)]
+        while time.perf_counter() < end:
+            await checkpoint.write(vector)
+            counts[number] += 1
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(in_flight):
+            tasks.start_soon(write, number)
+    return sum(counts) / (time.perf_counter() - start)
