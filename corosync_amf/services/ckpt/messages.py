@@ -49,7 +49,7 @@ class Attributes(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         )
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Bytes for one place of one section."""
 
     section_id: bytes
@@ -57,7 +57,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     data: bytes
 
 
-class Extent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Extent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A place of one section to read; `size` None is to the end."""
 
     section_id: bytes
@@ -65,7 +65,7 @@ class Extent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     size: int | None = None
 
 
-class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The new content of one section of a batch; None deletes it."""
 
     section_id: bytes
@@ -322,7 +322,7 @@ CkptEvent = Changed
 # The replicated state.
 
 
-class SectionRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class SectionRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """One section of a snapshot."""
 
     section_id: bytes

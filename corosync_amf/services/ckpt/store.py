@@ -28,7 +28,7 @@ IN_PLACE_BYTES: Final = 32_768
 """From this size on a section is changed in place, not copied, when a part of it is written."""
 
 
-class Section(msgspec.Struct):
+class Section(msgspec.Struct, gc=False):
     """One section. `born` numbers the creations of its checkpoint: `Checkpoint.sections` is in that order."""
 
     section_id: bytes

@@ -129,7 +129,7 @@ class SectionDescriptor:
     last_update: float
 
 
-class SectionChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class SectionChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """One section of a change. `offset` is that of a WRITTEN part; `data` is None where there is none to tell."""
 
     section_id: bytes
