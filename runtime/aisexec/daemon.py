@@ -25,7 +25,6 @@ from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.amf.model import Cluster
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm.engine import ClmEngine
-from corosync_amf.wire import replies_frame
 
 from . import wiring
 from .agent import Agent, surroundings_of
@@ -127,7 +126,7 @@ class Executive:
         daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
         around = surroundings_of(self._facts, daemon.socket_path, daemon.amf_directory, self._lease.path, os.environ)
-        self._agent = Agent(daemon.cluster, self._facts, around, driver, self._report, self._answer)
+        self._agent = Agent(daemon.cluster, self._facts, around, driver, self._report, self._listener.send)
         self._timer = driver.timer(self._wake)
         self._lease_timer = driver.timer(self._look_at_lease)
         self._paused: set[int] = set()
@@ -213,9 +212,6 @@ class Executive:
                 case _:
                     assert_never(effect)
         self._timer.set(self.node.next_deadline())
-
-    def _answer(self, client: int, request: int, message: object) -> None:
-        self._listener.send(client, [replies_frame([(request, message)])])  # type: ignore[list-item]
 
     # ---- lease, fence, files
 
