@@ -1,6 +1,6 @@
 """Components for tests of the component host. What they see goes into the file `journal` of their directory."""
 
-# ruff: noqa: ASYNC110  (other processes are looked at, they set no events)
+# ruff: noqa: ASYNC110, ASYNC220, ASYNC240  (files tell it what to do; other processes are looked at, they set no events)
 
 import os
 import subprocess

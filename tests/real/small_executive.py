@@ -3,8 +3,6 @@
 The test plays AMF: it starts components, sends them what it likes, and looks at what they answer.
 """
 
-# ruff: noqa: ASYNC110  (other processes are looked at, they set no events)
-
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

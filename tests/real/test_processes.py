@@ -1,6 +1,6 @@
 """The executive's processes driver, with real short-lived processes."""
 
-# ruff: noqa: ASYNC110  (other processes are looked at, they set no events)
+# ruff: noqa: ASYNC110, ASYNC222  (other processes are looked at, they set no events)
 
 import os
 import signal
