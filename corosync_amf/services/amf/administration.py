@@ -100,10 +100,10 @@ def asked(turn: Turn, message: Admin, origin: Origin) -> None:
     turn.changed = True
 
 
-def timed_out(turn: Turn, number: int) -> None:
+def timed_out(turn: Turn, number: str) -> None:
     """The time of whoever asked is over; the operation goes on."""
     for operation in turn.facts.operations:
-        if operation.number == number:
+        if str(operation.number) == number:
             turn.refuse(operation.origin, ErrorCode.TIMEOUT, _waiting_for(turn, operation))
             operation.origin = None
 
@@ -318,7 +318,8 @@ def _begin_restart(turn: Turn, operation: Operation) -> None:
         case Class.NODE:
             is_up = Presence.INSTANTIATED
             operation.targets = [su for su in units_of(turn.view, dn) if unit_presence(turn.view, su) is is_up]
-            _restart_next(turn, operation)
+            if operation.targets:
+                _restart_next(turn, operation)
         case Class.SU:
             operation.targets = [dn]
             _restart_next(turn, operation)
@@ -519,7 +520,7 @@ def _end_restart(turn: Turn, operation: Operation) -> None:
 
 
 def _counts(turn: Turn, su: Dn, comp: Dn) -> bool:
-    return comp in needed_up(turn, su) or not is_on_demand(turn.index, comp)
+    return comp in needed_up(turn, su) or not is_on_demand(turn.view, comp)
 
 
 def _end_swap(turn: Turn, operation: Operation) -> None:

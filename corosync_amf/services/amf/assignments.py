@@ -26,7 +26,7 @@ def perform(turn: Turn, step: Step) -> None:
     if step.do is Do.FORGET:
         for csi in step.csis:
             _delete(turn, csi, step.component)
-    elif is_on_demand(turn.index, step.component):
+    elif is_on_demand(turn.view, step.component):
         _perform_on_demand(turn, step)
     elif step.do is Do.REMOVE:
         _send_remove(turn, step)

@@ -27,8 +27,8 @@ from .messages import (
     Terminate,
     Verb,
 )
-from .model import Component, Index
-from .states import assignments_of_component, holds, is_pre_instantiable, registers
+from .model import Component
+from .states import View, assignments_of_component, holds, is_pre_instantiable
 from .turn import CLEANUP_FAILED_ALARM, INSTANTIATE, INSTANTIATION_FAILED_ALARM, RETRY, Turn
 
 EXIT_TIMEOUT: Final = 1.0
@@ -45,9 +45,9 @@ def set_presence(turn: Turn, comp: Dn, presence: Presence, why: str, level: int 
         turn.notify(0x410, comp, why, old, presence)
 
 
-def is_on_demand(index: Index, comp: Dn) -> bool:
+def is_on_demand(view: View, comp: Dn) -> bool:
     """Whether the component is instantiated by being assigned (non-SA-aware) instead of beforehand."""
-    return not registers(index.components[comp].category)
+    return comp not in view.registering
 
 
 # ---- instantiation
@@ -60,7 +60,7 @@ def start(turn: Turn, comp: Dn) -> None:
     fact.doing, fact.ticket, fact.instance = Verb.INSTANTIATE, turn.order, turn.order
     fact.commanded, fact.client = False, None
     set_presence(turn, comp, after(fact.presence, Happening.INSTANTIATE), f"attempt {fact.attempt}")
-    environment = _environment(turn, comp) if is_on_demand(turn.index, comp) else {}
+    environment = _environment(turn, comp) if is_on_demand(turn.view, comp) else {}
     command = Instantiate(comp, fact.ticket, fact.attempt, config.instantiate_timeout, environment)
     turn.run(turn.node_of(comp), command)
     turn.alarm(INSTANTIATE, comp, config.instantiate_timeout, fact.ticket)
@@ -76,7 +76,7 @@ def _environment(turn: Turn, comp: Dn) -> dict[str, str]:
 def register(turn: Turn, comp: Dn, client: Client) -> tuple[ErrorCode, str] | None:
     """A process says that it is the component; return why not."""
     config, fact = turn.component(comp)
-    if not registers(config.category):
+    if is_on_demand(turn.view, comp):
         return ErrorCode.BAD_OPERATION, f"a {config.category!r} component does not register"
     if fact.client is not None:
         return ErrorCode.EXIST, "it is registered already"
@@ -91,7 +91,7 @@ def register(turn: Turn, comp: Dn, client: Client) -> tuple[ErrorCode, str] | No
 
 def _check_instantiated(turn: Turn, comp: Dn) -> None:
     config, fact = turn.component(comp)
-    if not fact.commanded or (fact.client is None and registers(config.category)):
+    if not fact.commanded or (fact.client is None and not is_on_demand(turn.view, comp)):
         return
     fact.doing, fact.attempt, fact.delayed = None, 0, False
     turn.disarm(INSTANTIATE, comp)
@@ -102,7 +102,7 @@ def _check_instantiated(turn: Turn, comp: Dn) -> None:
     if config.am_start is not None:
         fact.monitor_attempt = 1
         turn.run(node, AmStart(comp, fact.instance, config.am_start_timeout))
-    if is_on_demand(turn.index, comp):
+    if is_on_demand(turn.view, comp):
         for _, assignment in assignments_of_component(turn.view, comp):
             assignment.confirmed, assignment.kept = True, False
 
@@ -237,7 +237,7 @@ def gone(turn: Turn, comp: Dn) -> None:
         assignment.confirmed, assignment.asked = False, None
     turn.changed = True
     if fact.presence in _STARTING:
-        if fact.presence is Presence.INSTANTIATING and not is_on_demand(turn.index, comp):
+        if fact.presence is Presence.INSTANTIATING and not is_on_demand(turn.view, comp):
             _drop_assignments(turn, comp)
         if fact.attempt > 0:
             _next_attempt(turn, comp)
@@ -351,6 +351,6 @@ def node_joined(turn: Turn, node: str) -> None:
 def needed_up(turn: Turn, su: Dn) -> list[Dn]:
     """The components that must be INSTANTIATED for the SU to be so."""
     unit = turn.index.units[su]
-    if not is_pre_instantiable(unit):
+    if not is_pre_instantiable(turn.view, unit):
         return []
-    return [component.dn for component in unit.components if not is_on_demand(turn.index, component.dn)]
+    return [component.dn for component in unit.components if not is_on_demand(turn.view, component.dn)]

@@ -304,17 +304,24 @@ def _rows(view: View, si: Dn) -> tuple[Row, ...]:
                 confirmed=fact.confirmed,
                 busy=fact.invocation > 0 or _is_starting(view, comp, fact),
                 able=_is_able(view, comp),
-                clear=view.facts.component(comp).instance == 0 and not fact.confirmed,
+                clear=_is_clear(view, comp, fact),
                 holds=holds(fact),
             )
         )
     return tuple(rows)
 
 
+def _is_clear(view: View, comp: Dn, fact: AssignmentFact) -> bool:
+    """Whether certainly no process has the assignment: the present one, if any, was never told."""
+    if is_on_demand(view, comp):
+        return view.facts.component(comp).instance == 0
+    return not fact.confirmed and fact.asked is None and fact.invocation == 0
+
+
 def _is_starting(view: View, comp: Dn, fact: AssignmentFact) -> bool:
     """A component that is instantiated by being assigned is on its way; no step can be added to that."""
     is_busy = view.facts.component(comp).presence is not Presence.INSTANTIATED
-    return is_on_demand(view.index, comp) and is_busy and not (fact.kept and view.facts.component(comp).instance == 0)
+    return is_on_demand(view, comp) and is_busy and not (fact.kept and view.facts.component(comp).instance == 0)
 
 
 def _is_able(view: View, comp: Dn) -> bool:
@@ -322,7 +329,7 @@ def _is_able(view: View, comp: Dn) -> bool:
     fact = view.facts.component(comp)
     if fact.doomed or fact.terminating or fact.doing is not None:
         return False
-    if is_on_demand(view.index, comp):
+    if is_on_demand(view, comp):
         is_idle = fact.presence is Presence.UNINSTANTIATED and not fact.dirty and not fact.disabled
         return fact.presence is Presence.INSTANTIATED or is_idle
     return fact.presence is Presence.INSTANTIATED and fact.client is not None

@@ -60,7 +60,7 @@ from .messages import (
     WhyGet,
 )
 from .model import Cluster, Component, Index, Node, decode, encode
-from .states import View, assignments_of_component, component_operational, holds, hosting
+from .states import View, assignments_of_component, component_operational, holds, view_of
 from .turn import (
     ADJUST,
     CALLBACK,
@@ -174,7 +174,7 @@ class AmfEngine:
 
     def _use(self, cluster: Cluster, facts: Facts) -> None:
         index = Index(cluster)
-        self._view = View(index, facts, hosting(index))
+        self._view = view_of(index, facts)
         # Every object has its entry from the beginning: a look at one replica never makes it differ from the others.
         for name in index.node_named:
             facts.node(name)
@@ -368,7 +368,7 @@ class AmfEngine:
             case timer if timer == REPAIR and subject in index.units:
                 upkeep.repair_due(turn, subject)
             case timer if timer == OPERATION:
-                administration.timed_out(turn, int(subject))
+                administration.timed_out(turn, subject)
             case timer if timer == UNASSIGNED and subject in turn.facts.unassigned:
                 text = "has no active assignment: see `amf why`"
                 turn.raise_alarm(SI_UNASSIGNED_ALARM, subject, text)

@@ -4,7 +4,7 @@ Source: SAI-AIS-AMF-B.04.01 section 3.2.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from corosync_amf.ais import (
@@ -33,11 +33,20 @@ _NO_STANDBY: Final = frozenset({RedundancyModel.N_WAY_ACTIVE, RedundancyModel.NO
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The model, what happened, and where each SU lives."""
+    """The model, what happened, on which node each SU lives, and which components register (the others are
+    instantiated by being assigned)."""
 
     index: Index
     facts: Facts
-    host: dict[Dn, str] = field(default_factory=dict)
+    host: dict[Dn, str]
+    registering: frozenset[Dn]
+    _scopes: dict[Dn, list[Dn]]
+
+
+def view_of(index: Index, facts: Facts) -> View:
+    """The view of a model and its facts."""
+    registering = frozenset(dn for dn, component in index.components.items() if registers(component.category))
+    return View(index, facts, hosting(index), registering, {})
 
 
 def hosting(index: Index) -> dict[Dn, str]:
@@ -63,7 +72,8 @@ def admin(view: View, dn: Dn) -> Admin:
 
 
 def _worst(view: View, dns: list[Dn]) -> Admin:
-    return max((admin(view, dn) for dn in dns), key=_WORST.__getitem__)
+    states = view.facts.admin
+    return max((states.get(dn, Admin.UNLOCKED) for dn in dns), key=_WORST.__getitem__)
 
 
 def node_scopes(view: View, name: str) -> list[Dn]:
@@ -75,13 +85,17 @@ def node_scopes(view: View, name: str) -> list[Dn]:
 
 def unit_scopes(view: View, su: Dn) -> list[Dn]:
     """The objects whose administrative state bears on an SU."""
-    group = view.index.group_of_unit[su].dn
-    return [su, group, parent(group), *node_scopes(view, view.host[su])]
+    if su not in view._scopes:
+        group = view.index.group_of_unit[su].dn
+        view._scopes[su] = [su, group, parent(group), *node_scopes(view, view.host[su])]
+    return view._scopes[su]
 
 
 def instance_scopes(view: View, si: Dn) -> list[Dn]:
     """The objects whose administrative state bears on an SI."""
-    return [si, parent(si), view.index.cluster.dn]
+    if si not in view._scopes:
+        view._scopes[si] = [si, parent(si), view.index.cluster.dn]
+    return view._scopes[si]
 
 
 def unit_admin(view: View, su: Dn) -> Admin:
@@ -102,13 +116,9 @@ def parent(dn: Dn) -> Dn:
     return dn[position + 1 :] if position > 0 else ""
 
 
-def is_pre_instantiable(unit: ServiceUnit) -> bool:
+def is_pre_instantiable(view: View, unit: ServiceUnit) -> bool:
     """Whether the SU can be instantiated without being assigned: one of its components can."""
-    return any(_pre_instantiable(component.category) for component in unit.components)
-
-
-def _pre_instantiable(category: Category) -> bool:
-    return registers(category) or Category.PROXIED in category
+    return any(component.dn in view.registering for component in unit.components)
 
 
 def registers(category: Category) -> bool:
@@ -120,12 +130,10 @@ def registers(category: Category) -> bool:
 def unit_presence(view: View, su: Dn) -> Presence:
     """SaAmfPresenceStateT of an SU."""
     unit = view.index.units[su]
-    states = [view.facts.component(comp.dn).presence for comp in unit.components]
-    needed = [
-        view.facts.component(comp.dn).presence
-        for comp in unit.components
-        if _pre_instantiable(comp.category) or not is_pre_instantiable(unit)
-    ]
+    states = [view.facts.components[comp.dn].presence for comp in unit.components]
+    needed = states
+    if is_pre_instantiable(view, unit):
+        needed = [view.facts.components[comp.dn].presence for comp in unit.components if comp.dn in view.registering]
     for state in (Presence.TERMINATION_FAILED, Presence.INSTANTIATION_FAILED, Presence.TERMINATING):
         if state in states:
             return state
@@ -163,7 +171,7 @@ def unit_readiness(view: View, su: Dn) -> Readiness:
     """SaAmfReadinessStateT of an SU."""
     name, unit = view.host[su], view.index.units[su]
     presence = unit_presence(view, su)
-    if is_pre_instantiable(unit):
+    if is_pre_instantiable(view, unit):
         is_up = presence in (Presence.INSTANTIATED, Presence.RESTARTING)
     else:
         is_up = presence not in FAILED

@@ -161,7 +161,7 @@ def _unit(view: states.View, unit: ServiceUnit) -> UnitStatus:
         active_sis=tuple(si for si, state in by_state.items() if state is HaState.ACTIVE),
         standby_sis=tuple(si for si, state in by_state.items() if state is HaState.STANDBY),
         other_sis=tuple(si for si, state in by_state.items() if state not in (HaState.ACTIVE, HaState.STANDBY)),
-        pre_instantiable=states.is_pre_instantiable(unit),
+        pre_instantiable=states.is_pre_instantiable(view, unit),
         restarts=fact.restarts,
         component_restarts_in_window=restarts,
         component_restart_window_left=restarts_left,

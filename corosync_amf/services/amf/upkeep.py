@@ -114,14 +114,14 @@ def _start_next(turn: Turn, unit: ServiceUnit) -> None:
     facts = {component.dn: turn.facts.component(component.dn) for component in unit.components}
     if any(fact.doomed for fact in facts.values()):
         return
-    beforehand = [component for component in unit.components if not is_on_demand(turn.index, component.dn)]
+    beforehand = [component for component in unit.components if not is_on_demand(turn.view, component.dn)]
     for component in unit.components:
         fact = facts[component.dn]
         is_free = fact.instance == 0 and fact.doing is None and not fact.dirty and not fact.delayed
         if not is_free or fact.presence not in _ON_THE_WAY | {Presence.UNINSTANTIATED}:
             continue
         lower = [other for other in beforehand if other.instantiation_level < component.instantiation_level]
-        is_wanted = not is_on_demand(turn.index, component.dn) or assignments_of_component(turn.view, component.dn)
+        is_wanted = not is_on_demand(turn.view, component.dn) or assignments_of_component(turn.view, component.dn)
         if is_wanted and all(facts[other.dn].presence is Presence.INSTANTIATED for other in lower):
             start(turn, component.dn)
 
