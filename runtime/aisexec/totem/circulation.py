@@ -27,9 +27,9 @@ class Circulation:
         self.ordering = Ordering(self.ring_id, local, limits, requests_max(options.packet_bytes_max))
         self.window = self.ordering.window
         self.held: Token | None = None
-        self.forwarded: bytes | None = None
+        self._forwarded = b""
         self.forwarded_at = 0.0
-        self.successor = members[(members.index(local) + 1) % len(members)]
+        self._successor = members[(members.index(local) + 1) % len(members)]
         self._is_representative = local == members[0]
         self._idle_visits = options.idle_visits
         self._seal = seal
@@ -113,9 +113,13 @@ class Circulation:
         token.hop += 1
         self.forwarded_at = now
         self._forwarded_seq = token.seq
-        self.forwarded = token.pack()
-        effects.append(Send(self.successor, self._seal.seal(packets.TOKEN, self.forwarded)))
+        self._forwarded = token.pack()
+        effects.append(self.token_again())
         return effects
+
+    def token_again(self) -> Send:
+        """The token as it was passed on last."""
+        return Send(self._successor, self._seal.seal(packets.TOKEN, self._forwarded))
 
     def order_alone(self, outgoing: Outgoing) -> None:
         """A ring of one needs no token to travel: the next frames are safe at once."""

@@ -1,6 +1,10 @@
 """Who hears this node, and since when the ring is suspiciously quiet."""
 
-from aisexec.totem.events import Log
+from collections.abc import Iterable
+
+from aisexec.totem import packets
+from aisexec.totem.events import Counters, Log, Send
+from aisexec.totem.seal import Seal
 from corosync_amf.ais import NodeId
 
 
@@ -8,9 +12,10 @@ class Contacts:
     """`known_heard`: a time at or after which each node is known to have heard this one. `asked_since`: since when
     members are probed because no token came; None while the token comes."""
 
-    __slots__ = ("_suitors", "_token_at", "_warned", "asked_since", "known_heard")
-
-    def __init__(self, now: float) -> None:
+    def __init__(self, local: NodeId, seal: Seal, counters: Counters, now: float) -> None:
+        self._local = local
+        self._seal = seal
+        self._counters = counters
         self.known_heard: dict[NodeId, float] = {}
         self.asked_since: float | None = None
         self._token_at = now
@@ -38,9 +43,17 @@ class Contacts:
         self._warned = True
         return [Log("warning", f"No token for {now - self._token_at:.2f} s")]
 
-    def court(self, node: NodeId) -> None:
-        """A node of another ring was heard; its answer shows that it hears this one."""
+    def probe(self, nodes: Iterable[NodeId], now: float) -> list[Send]:
+        """Ask nodes whether they hear this one."""
+        body = packets.pack_control(packets.Probe(now))
+        probes = [Send(node, self._seal.seal(packets.PROBE, body)) for node in nodes if node != self._local]
+        self._counters.probes += len(probes)
+        return probes
+
+    def court(self, node: NodeId, now: float) -> list[Send]:
+        """A node of another ring was heard; its answer will show that it hears this one."""
         self._suitors.add(node)
+        return self.probe([node], now)
 
     def answered(self, node: NodeId, asked_at: float, now: float) -> bool:
         """A probe came back; True when it was to a node of another ring."""

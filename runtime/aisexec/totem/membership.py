@@ -8,7 +8,7 @@ Source: Totem single-ring protocol, membership: my_proc_set, my_fail_set, consen
 
 from collections.abc import Iterable
 
-from aisexec.totem.packets import Commit, Join
+from aisexec.totem.packets import Join
 from corosync_amf.ais import NodeId
 
 
@@ -100,19 +100,3 @@ class Gathering:
     def all_fresh(self) -> bool:
         """No node heard was in a ring before."""
         return all(join.fresh for join in self.joins.values())
-
-
-def has_left_the_commit(
-    commit: Commit, gathering: Gathering, sender: NodeId, incarnation: int, join: Join, *, recovering: bool
-) -> bool:
-    """Whether a join message shows that a member of the ring that is forming has gone back to gathering.
-
-    It has when it knows that ring already, or is another life than the one that committed. Before the second round it
-    also has when it wants another membership than was agreed; afterwards such a message is an old one.
-    """
-    if sender not in commit.members:
-        return False
-    committed = commit.entries[commit.members.index(sender)].incarnation
-    if join.ring_seq >= commit.ring_seq or (committed and committed != incarnation):
-        return True
-    return not recovering and (join.proc, join.fail) != gathering.sorted_sets()

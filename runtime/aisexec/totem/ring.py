@@ -16,8 +16,8 @@ Protocol, ACM TOCS 13(4), 1995.
 
 from collections.abc import Iterable
 
-from aisexec.groups import Configuration, ConfigurationKind, RingId
-from aisexec.totem import packets, recovery
+from aisexec.groups import RingId
+from aisexec.totem import packets
 from aisexec.totem.circulation import Circulation
 from aisexec.totem.contacts import Contacts
 from aisexec.totem.delivery import Delivery
@@ -38,10 +38,11 @@ from aisexec.totem.events import (
     Send,
     Source,
 )
+from aisexec.totem.formation import Formation
 from aisexec.totem.fragments import Outbox, content_bytes_max
 from aisexec.totem.intake import Intake, Packet
 from aisexec.totem.lives import Lives
-from aisexec.totem.membership import Gathering, has_left_the_commit
+from aisexec.totem.membership import Gathering
 from aisexec.totem.packets import BadPacket, Commit, Control, Entry, Join, Token
 from aisexec.totem.seal import Seal
 from aisexec.totem.timers import Timer, Timers
@@ -85,7 +86,7 @@ class Ring:
         self._seal = seal
         self._intake = Intake(seal, options.node_id, options.incarnation, self.counters)
         self._lives = Lives()
-        self._contacts = Contacts(now)
+        self._contacts = Contacts(options.node_id, seal, self.counters, now)
         self.heard = self._intake.heard
         self.sources = self._intake.sources
         self.departed = self._lives.departed
@@ -98,16 +99,12 @@ class Ring:
         self._installed: Circulation | None = None
         self._reason = ""
         self._leaving = False
-        # the next ring: `_gathering` in every state but OPERATIONAL, `_commit` in COMMIT and RECOVERY, `_forming` and
-        # what belongs to it in RECOVERY
+        # the next ring: `_gathering` in every state but OPERATIONAL, `_formation` in COMMIT and RECOVERY
         self._ring_seq = self._committed_seq = options.ring_seq
         self._settle_at = now
         self._join_number = 0
         self._gathering: Gathering | None = None
-        self._commit: Commit | None = None
-        self._forming: Circulation | None = None
-        self._resending = recovery.Resending([])
-        self._install_seq: int | None = None
+        self._formation: Formation | None = None
 
     @property
     def backlog_bytes(self) -> int:
@@ -197,21 +194,23 @@ class Ring:
         elif kind == packets.GOODBYE:
             self._on_goodbye(sender, incarnation)
 
+    def _turning(self) -> Circulation | None:
+        """The ring whose token and frames count: in RECOVERY the one that forms. None in COMMIT: what this node holds
+        of the old ring is written down then, and may not grow."""
+        return self._formation.circulation if self._formation is not None else self._installed
+
     def _on_frame(self, body: bytes) -> None:
-        """In COMMIT what this node holds of the old ring is already written down: nothing of it may be added."""
-        state = self.state
-        circulation = self._forming if state is RECOVERY else None if state is COMMIT else self._installed
+        circulation = self._turning()
         if circulation is None:
             self.counters.dropped_stale += 1
-        elif circulation.take_frame(body) and state is not GATHER:
+        elif circulation.take_frame(body) and self.state is not GATHER:
             self._timers.stop(Timer.RESEND)
 
     # The token
 
     def _on_token(self, token: Token) -> None:
-        state = self.state
-        circulation = self._forming if state is RECOVERY else self._installed if state is OPERATIONAL else None
-        if circulation is None or not circulation.accept(token):
+        circulation, formation = self._turning(), self._formation
+        if circulation is None or self.state is GATHER or not circulation.accept(token):
             self.counters.dropped_stale += 1
             return
         self.counters.tokens += 1
@@ -221,10 +220,11 @@ class Ring:
         self._out += self._contacts.token_came(self._now)
         self._expect_token()
         self._timers.stop(Timer.RESEND)
-        self._absorb()
+        if formation is not None:
+            formation.absorb()
         resent = ordering.arrive(token)
-        if state is RECOVERY and self._is_recovered(token):
-            self._install()
+        if formation is not None and formation.is_recovered(token):
+            self._install(formation)
         if ordering.stuck > self._options.fail_receive_visits:
             self._gather(f"node {token.aru_id} receives nothing any more", fail=(token.aru_id,))
         elif self.state is OPERATIONAL and circulation.hold(token, self._outbox):
@@ -239,9 +239,10 @@ class Ring:
 
     def _pass_on(self, circulation: Circulation, token: Token, resent: list[bytes]) -> None:
         """In RECOVERY the frames of the old ring go out, and beyond `members`, which is still the old ring's."""
-        recovering = self.state is RECOVERY
-        outgoing = self._resending if recovering else self._outbox
-        self._out += circulation.pass_on(token, outgoing, resent, self._now, beyond=recovering)
+        formation = self._formation
+        outgoing = self._outbox if formation is None else formation.resending
+        beyond = formation is not None
+        self._out += circulation.pass_on(token, outgoing, resent, self._now, beyond=beyond)
         self._timers.set(Timer.RESEND, self._now + self._timeouts.token_retransmit)
 
     def _release(self) -> None:
@@ -258,12 +259,12 @@ class Ring:
 
     def _resend(self) -> None:
         """Nobody seems to have what was passed on last."""
-        if self._commit is not None and not (self._forming is not None and self._forming.turning):
-            self._forward_commit(self._commit)
-        elif (circulation := self._forming or self._installed) is not None and circulation.forwarded is not None:
-            self._out.append(Send(circulation.successor, self._seal.seal(packets.TOKEN, circulation.forwarded)))
-            self._timers.set(Timer.RESEND, self._now + self._timeouts.token_retransmit)
+        if self._formation is not None:
+            self._out.append(self._formation.pass_on())
+        elif self._installed is not None:
+            self._out.append(self._installed.token_again())
         self.counters.tokens_retransmitted += 1
+        self._timers.set(Timer.RESEND, self._now + self._timeouts.token_retransmit)
 
     def _multicast(self, payloads: list[bytes]) -> None:
         self._outbox.add(payloads)
@@ -315,7 +316,8 @@ class Ring:
                 self._log("notice", f"Ring {self.ring_id.seq} of nodes {_names(self.members)} ends: {reason}")
         else:
             self._log("info", f"The membership is gathered again: {reason}")
-        self._absorb()
+        if self._formation is not None:
+            self._formation.absorb()
         proc, given_up = (before.proc, before.fail) if before is not None else (set(self.members), set[NodeId]())
         first = (self._options.incarnation, self._join_number + 1)
         gathering = Gathering(self._local, {*proc, *also}, {*given_up, *fail}, now, first)
@@ -327,7 +329,7 @@ class Ring:
         if self._installed is not None:
             self._installed.release()
         self._gathering = gathering
-        self._forming = self._commit = None
+        self._formation = None
         self.state = GATHER
         self.counters.gathers += 1
         self._timers.clear()
@@ -360,11 +362,11 @@ class Ring:
         gathering = self._gathering
         if gathering is None:
             self._on_join_when_operational(sender, incarnation, join)
-        elif self._commit is None:
+        elif self._formation is None:
             if gathering.hear(sender, join, self._now):
                 self._sets_changed(gathering)
             self._form_if_agreed(gathering)
-        elif has_left_the_commit(self._commit, gathering, sender, incarnation, join, recovering=self.state is RECOVERY):
+        elif self._formation.has_left(sender, incarnation, join, gathering):
             self._gather(f"node {sender} gathers again", join=(sender, join))
         else:
             self.counters.dropped_stale += 1
@@ -422,126 +424,61 @@ class Ring:
         ring_seq = max(self._ring_seq, gathering.ring_seq()) + 1
         self._first_round(Commit(ring_seq, 0, tuple(Entry(node) for node in members)))
 
-    # COMMIT
+    # COMMIT and RECOVERY
 
     def _on_commit(self, commit: Commit) -> None:
-        """Hop i is the first visit of member i, hop n + i the second; the representative (0) makes hop 0 itself, so
-        that its visits are n and 2n."""
-        members, mine = commit.members, self._commit
-        index = members.index(self._local) if self._local in members else -1
-        first, second = index or -1, index + len(members)
-        known = mine is not None and commit.ring_id == mine.ring_id and members == mine.members
-        if known and self.state is COMMIT and commit.hop == second:
-            self._second_round(commit)
-        elif known and self._is_at_the_end(commit):
+        formation, members = self._formation, commit.members
+        if formation is not None and formation.is_second_visit(commit):
+            formation.second_visit(commit)
+            self.state = RECOVERY
+            self._pass_commit_on(formation)
+        elif formation is not None and formation.is_last_visit(commit):
             self._on_token(Token(commit.ring_id, hop=1))
-        elif commit.hop == first and commit.ring_seq > self._committed_seq and self._is_wanted(members):
+        elif self._is_wanted(commit) and members.index(self._local) == commit.hop > 0:
             self._first_round(commit)
         else:
             self.counters.dropped_stale += 1
 
-    def _is_wanted(self, members: tuple[NodeId, ...]) -> bool:
-        """Whether this is the membership that this node has agreed to."""
-        return self.state in (GATHER, COMMIT) and self._gathering is not None and members == self._gathering.members
-
-    def _is_at_the_end(self, commit: Commit) -> bool:
-        """Whether the commit token is back at the representative for the last time."""
-        forming = self._forming
-        return forming is not None and not forming.turning and commit.hop == 2 * len(commit.entries)
+    def _is_wanted(self, commit: Commit) -> bool:
+        """Whether this would be a new ring, of the members that this node has agreed to."""
+        agreed = self._gathering is not None and commit.members == self._gathering.members
+        return agreed and self.state is not RECOVERY and commit.ring_seq > self._committed_seq
 
     def _first_round(self, commit: Commit) -> None:
-        """Write down what this node holds of its old ring. From now on nothing more of it is taken from the network,
-        or the others would be told less than what is delivered here."""
         self._deliver()
-        options, old = self._options, self._installed
-        entry = Entry(self._local, options.incarnation, options.window_bytes)
-        if old is not None:
-            ring_id, window = old.ring_id, old.window
-            entry = Entry(
-                self._local, options.incarnation, options.window_bytes,
-                ring_id.seq, ring_id.representative, window.aru, window.high,
-            )  # fmt: skip
-        entries = tuple(entry if other.node == self._local else other for other in commit.entries)
-        self._commit = Commit(commit.ring_seq, commit.hop + 1, entries)
+        self._formation = formation = Formation(commit, self._options, self._seal, self.counters, self._installed)
         self._committed_seq = commit.ring_seq
         self._ring_seq = max(self._ring_seq, commit.ring_seq)
         self.state = COMMIT
         self._timers.clear()
         self._contacts.asked_since = None
-        if len(entries) == 1:
-            self._enter_recovery(self._commit)
-            self._install()
+        if len(formation.members) == 1:
+            self._install(formation)
         else:
-            self._expect_token()
-            self._forward_commit(self._commit)
+            self._pass_commit_on(formation)
 
-    def _second_round(self, commit: Commit) -> None:
-        if not all(entry.incarnation for entry in commit.entries):
-            raise BadPacket("commit token came round with empty entries")
-        self._enter_recovery(Commit(commit.ring_seq, commit.hop + 1, commit.entries))
+    def _pass_commit_on(self, formation: Formation) -> None:
         self._expect_token()
-        self._forward_commit(self._commit)
-
-    def _forward_commit(self, commit: Commit | None) -> None:
-        assert commit is not None
-        members = commit.members
-        successor = members[(members.index(self._local) + 1) % len(members)]
-        self._out.append(Send(successor, self._seal.seal(packets.COMMIT, packets.pack_control(commit))))
+        self._out.append(formation.pass_on())
         self._timers.set(Timer.RESEND, self._now + self._timeouts.token_retransmit)
 
-    # RECOVERY
-
-    def _enter_recovery(self, commit: Commit) -> None:
-        self.state = RECOVERY
-        self._commit = commit
-        self._forming = Circulation(commit, self._options, self._seal, self.counters)
-        self._install_seq = None
-        old = self._installed
-        frames = recovery.frames_to_resend(old.window, commit.entries, old.ring_id, self._local) if old else []
-        self._resending = recovery.Resending(frames)
-
-    def _absorb(self) -> None:
-        """Take what came of the old ring over the one that is forming."""
-        if self._forming is not None:
-            old = self._installed
-            recovery.absorb(self._forming.window, old.window if old else None, old.ring_id if old else None)
-
-    def _is_recovered(self, token: Token) -> bool:
-        """Whether every member of the new ring has every frame that was sent again. After a full rotation `pending`
-        counts all members' frames; when it is 0 the last of them has a number, and that has to become safe."""
-        assert self._forming is not None
-        ordering = self._forming.ordering
-        if self._install_seq is None and ordering.visits > 1 and token.pending == 0:
-            self._install_seq = token.seq
-        return self._install_seq is not None and ordering.safe >= self._install_seq
-
-    def _install(self) -> None:
-        """Finish the old order, then begin the new one: this is where extended virtual synchrony is kept."""
-        commit, old, forming = self._commit, self._installed, self._forming
-        assert commit is not None
-        assert forming is not None
-        ring_id, members = commit.ring_id, commit.members
-        if old is not None:
-            remaining = recovery.transitional_members(commit.entries, old.ring_id)
-            self._out += self._delivery.deliver(old.window.take())
-            self._out.append(Configuration(ConfigurationKind.TRANSITIONAL, ring_id, remaining, self._reason))
-            self._out += self._delivery.deliver(recovery.deliverable_after_gap(old.window, remaining))
-        self._out.append(Configuration(ConfigurationKind.REGULAR, ring_id, members, self._reason))
-        self._log("notice", f"Ring {ring_id.seq} of nodes {_names(members)} is operational")
+    def _install(self, formation: Formation) -> None:
+        """The new ring is in force."""
+        self._out += formation.finish(self._delivery, self._reason)
+        self.ring_id, self.members = formation.commit.ring_id, formation.members
+        self.incarnations = formation.incarnations()
+        self._log("notice", f"Ring {self.ring_id.seq} of nodes {_names(self.members)} is operational")
         self.counters.configurations += 1
         self.state = OPERATIONAL
-        self.ring_id, self.members = ring_id, members
-        self.incarnations = {entry.node: entry.incarnation for entry in commit.entries}
         self._lives.joined(self.incarnations)
         self._contacts.settle()
-        self._delivery.begin()
         self._outbox.rewind()
-        self._installed = forming
-        self._gathering = self._commit = self._forming = None
-        if members[0] == self._local:
+        self._installed = formation.circulation
+        self._gathering = self._formation = None
+        if self.members[0] == self._local:
             self._timers.set(Timer.MERGE, self._now + self._timeouts.merge)
-        if len(members) == 1:
-            self._order_alone(forming)
+        if len(self.members) == 1 and self._installed is not None:
+            self._order_alone(self._installed)
 
     # Other rings
 
@@ -550,8 +487,7 @@ class Ring:
         if self.state is not OPERATIONAL or sender in self.members or self._lives.is_over(sender, incarnation):
             return
         if not self._too_many({*self.members, sender}, sender):
-            self._contacts.court(sender)
-            self._probe([sender])
+            self._out += self._contacts.court(sender, self._now)
 
     def _on_answer(self, sender: NodeId, answer: packets.Probe) -> None:
         courted = self._contacts.answered(sender, answer.time, self._now)
@@ -592,10 +528,10 @@ class Ring:
         if gathering is None:
             if self.incarnations.get(sender) == incarnation:
                 self._gather(f"node {sender} said goodbye", fail=(sender,))
-        elif self._commit is None:
+        elif self._formation is None:
             if gathering.give_up([sender]):
                 self._sets_changed(gathering)
-        elif sender in self._commit.members:
+        elif sender in self._formation.members:
             self._gather(f"node {sender} said goodbye", fail=(sender,))
 
     # Time
@@ -626,22 +562,15 @@ class Ring:
 
     def _ask_everybody(self) -> None:
         self._timers.set(Timer.PROBE, self._now + self._timeouts.probe)
-        if self._gathering is not None and self._commit is None:
-            self._probe(self._gathering.members)
-            return
-        self._out += self._contacts.quiet(self._now, self._timeouts.token_warning)
-        self._probe(self._ring_members())
-
-    def _probe(self, nodes: Iterable[NodeId]) -> None:
-        body = packets.pack_control(packets.Probe(self._now))
-        for node in nodes:
-            if node != self._local:
-                self.counters.probes += 1
-                self._out.append(Send(node, self._seal.seal(packets.PROBE, body)))
+        if self._gathering is not None and self._formation is None:
+            self._out += self._contacts.probe(self._gathering.members, self._now)
+        else:
+            self._out += self._contacts.quiet(self._now, self._timeouts.token_warning)
+            self._out += self._contacts.probe(self._ring_members(), self._now)
 
     def _ring_members(self) -> tuple[NodeId, ...]:
         """Of the ring that is forming, else of the installed one."""
-        return self._commit.members if self._commit is not None else self.members
+        return self._formation.members if self._formation is not None else self.members
 
 
 def _names(nodes: Iterable[NodeId]) -> str:
