@@ -34,12 +34,14 @@ def ip(*words: str) -> None:
 
 class Machines:
     """`count` namespaces, each with one interface `eth0` on a common bridge, and the addresses 10.77.0.N and
-    fd77::N, where N is 1 for the first. Use as a context manager: leaving it removes everything."""
+    fd77::N, where N is 1 for the first. `networks` of 2 gives each an `eth1` as well, on a bridge of its own, with
+    10.78.0.N and fd78::N. Use as a context manager: leaving it removes everything."""
 
-    def __init__(self, count: int = 3, mtu: int = 1500) -> None:
+    def __init__(self, count: int = 3, mtu: int = 1500, networks: int = 1) -> None:
         unique = f"{os.getpid() % 100_000}x{next(_numbers)}"
         self.numbers = tuple(range(1, count + 1))
         self._mtu = mtu
+        self._networks = range(networks)
         self._switch = f"aw{unique}"
         self._names = {number: f"an{unique}x{number}" for number in self.numbers}
 
@@ -57,12 +59,12 @@ class Machines:
         self._remove()
 
     @staticmethod
-    def ipv4(number: int) -> str:
-        return f"10.77.0.{number}"
+    def ipv4(number: int, network: int = 0) -> str:
+        return f"10.{77 + network}.0.{number}"
 
     @staticmethod
-    def ipv6(number: int) -> str:
-        return f"fd77::{number}"
+    def ipv6(number: int, network: int = 0) -> str:
+        return f"fd{77 + network}::{number}"
 
     def command(self, number: int, *words: str) -> list[str]:
         """The command line that runs `words` on a machine."""
@@ -72,37 +74,45 @@ class Machines:
         """Run the `ip` command on a machine."""
         ip("-n", self._names[number], *words)
 
-    def link_down(self, number: int) -> None:
+    def link_down(self, number: int, network: int = 0) -> None:
         """Switch a machine's interface off. The kernel takes its IPv6 addresses and its routes."""
-        self.ip(number, "link", "set", "eth0", "down")
+        self.ip(number, "link", "set", f"eth{network}", "down")
 
-    def link_up(self, number: int) -> None:
+    def link_up(self, number: int, network: int = 0) -> None:
         """Switch it on again, and give it its addresses."""
-        self.ip(number, "link", "set", "eth0", "up")
-        self.ip(number, "-6", "addr", "replace", f"{self.ipv6(number)}/64", "dev", "eth0", "nodad")
-        self.ip(number, "route", "replace", "default", "dev", "eth0")
+        device = f"eth{network}"
+        self.ip(number, "link", "set", device, "up")
+        self.ip(number, "-6", "addr", "replace", f"{self.ipv6(number, network)}/64", "dev", device, "nodad")
+        if network == 0:
+            self.ip(number, "route", "replace", "default", "dev", device)
 
-    def unplug(self, number: int) -> None:
+    def unplug(self, number: int, network: int = 0) -> None:
         """Pull the cable out of the switch."""
-        ip("-n", self._switch, "link", "set", f"port{number}", "down")
+        ip("-n", self._switch, "link", "set", f"port{network}x{number}", "down")
 
-    def plug(self, number: int) -> None:
+    def plug(self, number: int, network: int = 0) -> None:
         """Put it back."""
-        ip("-n", self._switch, "link", "set", f"port{number}", "up")
+        ip("-n", self._switch, "link", "set", f"port{network}x{number}", "up")
 
     def _build(self) -> None:
         ip("netns", "add", self._switch)
-        ip("-n", self._switch, "link", "add", "switch", "type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
-        ip("-n", self._switch, "link", "set", "switch", "mtu", str(self._mtu), "up")
-        for number, name in self._names.items():
+        for name in self._names.values():
             ip("netns", "add", name)
-            port = f"port{number}"
-            ip("-n", self._switch, "link", "add", port, "type", "veth", "peer", "eth0", "netns", name)
-            ip("-n", self._switch, "link", "set", port, "mtu", str(self._mtu), "master", "switch", "up")
-            self.ip(number, "link", "set", "lo", "up")
-            self.ip(number, "link", "set", "eth0", "mtu", str(self._mtu))
-            self.ip(number, "addr", "add", f"{self.ipv4(number)}/24", "dev", "eth0")
-            self.link_up(number)
+        for network in self._networks:
+            bridge = ("type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
+            ip("-n", self._switch, "link", "add", f"switch{network}", *bridge)
+            ip("-n", self._switch, "link", "set", f"switch{network}", "mtu", str(self._mtu), "up")
+            for number in self.numbers:
+                self._connect(number, network)
+
+    def _connect(self, number: int, network: int) -> None:
+        port, device, mtu = f"port{network}x{number}", f"eth{network}", str(self._mtu)
+        ip("-n", self._switch, "link", "add", port, "type", "veth", "peer", device, "netns", self._names[number])
+        ip("-n", self._switch, "link", "set", port, "mtu", mtu, "master", f"switch{network}", "up")
+        self.ip(number, "link", "set", "lo", "up")
+        self.ip(number, "link", "set", device, "mtu", mtu)
+        self.ip(number, "addr", "add", f"{self.ipv4(number, network)}/24", "dev", device)
+        self.link_up(number, network)
 
     def _remove(self) -> None:
         for name in (*self._names.values(), self._switch):

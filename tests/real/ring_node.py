@@ -2,7 +2,8 @@
 
     python ring_node.py '{"node_id": 1, "address": "127.0.0.1", "port": 5405, "peers": {"2": ["127.0.0.1", 5407]}, ...}'
 
-Lines on standard input: `send COUNT BYTES` multicasts, `leave` says goodbye and ends. Lines on standard output, JSON:
+Lines on standard input: `send COUNT BYTES` multicasts, `await COUNTER COUNT` tells when a counter has reached so
+much (is 0, for 0), `leave` says goodbye and ends. Lines on standard output, JSON:
 {"members": [...], "kind": ..., "reason": ...}, {"count": ..., "digest": ...} (of all that was delivered so far),
 {"safe": ...}, {"counters": {...}} when it ends.
 """
@@ -17,6 +18,7 @@ import anyio.abc
 
 from aisexec.groups import Configuration, Delivered, Happening
 from aisexec.groups.embedded import EmbeddedGroup, EmbeddedOptions
+from aisexec.groups.network import NetworkOptions
 from aisexec.groups.sockets import TransportError
 from aisexec.totem.timeouts import Timeouts
 
@@ -27,13 +29,19 @@ def tell(**facts: Any) -> None:
 
 def options_of(values: dict[str, Any]) -> EmbeddedOptions:
     token = values.pop("token", 1.0)
+    second = values.pop("second", None)
     return EmbeddedOptions(
-        peers={int(node): (address, port) for node, (address, port) in values.pop("peers", {}).items()},
-        multicast=tuple(values["multicast"]) if values.get("multicast") else None,
         key=bytes.fromhex(values.pop("key", "")) or None,
         timeouts=Timeouts.from_token(token),
-        **{name: value for name, value in values.items() if name != "multicast"},
+        second=None if second is None else NetworkOptions(**network_of(second)),
+        **network_of(values),
     )
+
+
+def network_of(values: dict[str, Any]) -> dict[str, Any]:
+    peers = {int(node): (address, port) for node, (address, port) in values.get("peers", {}).items()}
+    multicast = tuple(values["multicast"]) if values.get("multicast") else None
+    return values | {"peers": peers, "multicast": multicast}
 
 
 class Teller:
@@ -55,12 +63,23 @@ class Teller:
                     tell(safe=happening.count)
 
 
+async def counted(group: EmbeddedGroup, name: str, count: int) -> None:
+    while True:
+        found = group.counters[name]
+        if found >= count if count else found == 0:
+            return
+        await anyio.sleep(0.02)
+
+
 async def obey(group: EmbeddedGroup, tasks: anyio.abc.TaskGroup) -> None:
     async for line in anyio.wrap_file(sys.stdin):
         match line.split():
             case ["send", count, size]:
                 for number in range(int(count)):
                     group.multicast((b"%d " % number).ljust(int(size), b"."))
+            case ["await", name, count]:
+                await counted(group, name, int(count))
+                tell(awaited=name)
             case ["leave"]:
                 await group.leave()
                 break

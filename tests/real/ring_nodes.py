@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 
 class RingNode:
@@ -55,6 +55,11 @@ class RingNode:
             self.members, self.safe = fact["members"], 0
         self.count, self.digest = fact.get("count", self.count), fact.get("digest", self.digest)
         self.safe = fact.get("safe", self.safe)
+
+    def counted(self, name: str, count: int) -> None:
+        """Wait until a counter of this node has reached `count`, or is 0 again when `count` is 0."""
+        self.tell(f"await {name} {count}")
+        self.until(lambda node: node.told[-1] == {"awaited": name})
 
     def counters(self) -> dict[str, int]:
         """End the program (as by a crash, no goodbye) and get its counters."""

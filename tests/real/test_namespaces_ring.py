@@ -29,15 +29,20 @@ def nodes() -> Iterator[RingNodes]:
         yield nodes
 
 
-def options(machines: Machines, mode: str, node: int, **more: Any) -> dict[str, Any]:
+def network(machines: Machines, mode: str, node: int, number: int = 0) -> dict[str, Any]:
     version, way = mode.split()
-    addresses = {number: getattr(machines, version)(number) for number in machines.numbers}
-    plain = {"node_id": node, "incarnation": 1, "address": addresses[node], "port": 5404}
+    addresses = {other: getattr(machines, version)(other, number) for other in machines.numbers}
+    port = 5404 + 2 * number
+    plain: dict[str, Any] = {"address": addresses[node], "port": port}
     if way == "multicast":
-        plain["multicast"] = ["ff05::1" if version == "ipv6" else "239.192.1.1", 5405]
-    else:
-        plain["peers"] = {number: (address, 5404) for number, address in addresses.items()}
-    return plain | {"key": KEY.hex(), "token": 0.5, "downcheck": 0.1} | more
+        group = f"ff05::{number + 1}" if version == "ipv6" else f"239.192.1.{number + 1}"
+        return plain | {"multicast": [group, port + 1]}
+    return plain | {"peers": {other: (address, port) for other, address in addresses.items()}}
+
+
+def options(machines: Machines, mode: str, node: int, **more: Any) -> dict[str, Any]:
+    plain = {"node_id": node, "incarnation": 1, "key": KEY.hex(), "token": 0.5, "downcheck": 0.1}
+    return plain | network(machines, mode, node) | more
 
 
 def start(nodes: RingNodes, machines: Machines, mode: str, **more: Any) -> None:
@@ -96,3 +101,24 @@ def test_network_that_must_not_or_cannot_segment_carries_the_ring(
     nodes[2].tell("send 1 500000")
     nodes.agreed(201, 1, 2, 3)
     assert nodes[1].counters()["udp_segmented"] == 0
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("mode", ["ipv4 multicast", "ipv6 unicast"])
+def test_ring_on_two_networks_does_not_notice_the_loss_of_either(nodes: RingNodes, mode: str, lost: int) -> None:
+    with Machines(3, networks=2) as machines:
+        for number in machines.numbers:
+            more = {"second": network(machines, mode, number, 1), "fault_after": 0.3, "fault_packets": 1}
+            nodes[number] = RingNode(options(machines, mode, number, **more), machines.command(number))
+        nodes.formed(1, 2, 3)
+        nodes[3].tell("send 10 100")
+        nodes.agreed(10, 1, 2, 3)
+        told = len(nodes[1].told)
+        machines.unplug(2, lost)
+        nodes[1].tell("send 200 1000")
+        nodes[2].tell("send 3 100000")
+        nodes.agreed(213, 1, 2, 3)
+        nodes[2].counted("faulty_networks", 1)
+        assert [fact for fact in nodes[1].told[told:] if "members" in fact] == []
+        machines.plug(2, lost)
+        nodes[2].counted("faulty_networks", 0)

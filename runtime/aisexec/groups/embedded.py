@@ -9,14 +9,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from socket import socket
 
 import anyio
 
 from aisexec.drive import Driver, Timer, open_driver
 from aisexec.groups import Happening
-from aisexec.groups.sockets import Address
-from aisexec.groups.udp import UdpOptions, UdpTransport
+from aisexec.groups.network import Network, NetworkOptions
+from aisexec.groups.udp import UdpTransport
 from aisexec.totem.ring import (
     PAYLOAD_BYTES_MAX,
     Broadcast,
@@ -46,15 +45,15 @@ FRAGMENTED_WINDOW = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedOptions:
-    """How one node takes part in the group: plain values, lengths of time in seconds.
+class EmbeddedOptions(NetworkOptions):
+    """How one node takes part in the group: plain values, lengths of time in seconds. The fields of the first network
+    stand here, see `NetworkOptions`.
 
     node_id             1..2^32-1, unique in the cluster
     incarnation         greater at every start of this node: nanoseconds of the wall clock will do
-    address, port       an address of this machine that the node takes unicast on
-    peers               address and port of the other nodes; without any, they are found by multicast
-    multicast           group address and port of IP multicast; None sends to each of `peers` (unicast fan-out)
-    ttl                 0..255, of multicast
+    second              a second network, used beside the first: everything is sent over both, what comes first counts
+    fault_after         of two networks one is said to be faulty when nothing comes on it for so long (at most twice),
+    fault_packets       while at least so many packets come on the other
     netmtu              largest datagram, 576..65507; None: large packets, segmented where the network needs it
     dscp                0..63
     key                 contents of the authkey; None switches authentication and encryption off
@@ -67,11 +66,9 @@ class EmbeddedOptions:
 
     node_id: NodeId
     incarnation: int
-    address: str
-    port: int
-    peers: Mapping[NodeId, tuple[str, int]] = field(default_factory=dict)
-    multicast: tuple[str, int] | None = None
-    ttl: int = 1
+    second: NetworkOptions | None = None
+    fault_after: float = 2.0
+    fault_packets: int = 10
     netmtu: int | None = None
     dscp: int = 0
     key: bytes | None = None
@@ -90,19 +87,19 @@ class EmbeddedGroup:
 
     def __init__(self, options: EmbeddedOptions) -> None:
         self.local = options.node_id
+        self.incarnation = options.incarnation
         self._options = options
-        self.transport = UdpTransport(_udp_options(options))
+        self._networks = _open_networks(options)
+        self._turns = list(self._networks)
+        self._redundant = len(self._networks) > 1
         self._seal = (
             NullSeal(options.cluster_name, options.node_id, options.incarnation)
             if options.key is None
             else AesSeal(options.key, options.cluster_name, options.node_id, options.incarnation)
         )
-        self._ring_options = _ring_options(options, self.transport)
-        self._peers = {node: self.transport.resolve(*where) for node, where in sorted(options.peers.items())}
-        self._peers.pop(self.local, None)
-        self._fan_out: list[Address] = []
-        self._fan_out_beyond: list[Address] = []
-        self._members: tuple[NodeId, ...] = ()
+        self._ring_options = _ring_options(options, [network.transport for network in self._networks])
+        self._faulty: set[int] = set()
+        self._came = [0] * len(self._networks)
         self._ring: Ring | None = None
         self._driver: Driver | None = None
         self._timer: Timer | None = None
@@ -136,7 +133,16 @@ class EmbeddedGroup:
         """What ring and sockets did and dropped, by name; `calls` is how often the ring was called."""
         ring = {} if self._ring is None else self._ring.counters.as_dict()
         ring["calls"] = self._ring_calls
-        return ring | {f"udp_{name}": count for name, count in self.transport.counters.as_dict().items()}
+        ring["faulty_networks"] = len(self._faulty)
+        for network in self._networks:
+            for name, count in network.transport.counters.as_dict().items():
+                ring[f"udp_{name}"] = ring.get(f"udp_{name}", 0) + count
+        return ring
+
+    @property
+    def transport(self) -> UdpTransport:
+        """The sockets on the first network."""
+        return self._networks[0].transport
 
     @property
     def backlog_bytes(self) -> int:
@@ -169,7 +175,7 @@ class EmbeddedGroup:
                 await anyio.sleep_forever()
         finally:
             self._driver = None
-            self.transport.close()
+            self.close()
 
     async def leave(self) -> None:
         """Say goodbye and wait (about a token timeout at most) until the others know. Needs `run` to be running."""
@@ -179,7 +185,8 @@ class EmbeddedGroup:
 
     def close(self) -> None:
         """Close the sockets of a group that never ran."""
-        self.transport.close()
+        for network in self._networks:
+            network.transport.close()
 
     # ---- callbacks
 
@@ -188,26 +195,38 @@ class EmbeddedGroup:
         self._driver, self._deliver = driver, deliver
         self._ring = Ring(self._ring_options, self._seal, now)
         self._timer = driver.timer(self._wake)
-        self._watch_interface(driver.timer, driver.now)
-        for sock in self.transport.sockets:
-            driver.on_readable(sock.fileno(), partial(self._receive, sock))
+        if any(network.transport.group is not None for network in self._networks):
+            _every(driver, self._options.downcheck, self._rejoin)
+        if self._redundant:
+            _every(driver, self._options.fault_after, self._look_for_faults)
+        for network in self._networks:
+            for sock in network.transport.sockets:
+                driver.on_readable(sock.fileno(), partial(self._receive, network))
         self._carry_out(self._ring.start(now))
         self._take_turn()
 
-    def _watch_interface(self, timer_of: Callable[[Callable[[], None]], Timer], now: Callable[[], float]) -> None:
-        if self.transport.group is None:
-            return
+    def _rejoin(self) -> None:
+        for network in self._networks:
+            network.transport.rejoin()
 
-        def look() -> None:
-            self.transport.rejoin()
-            timer.set(now() + self._options.downcheck)
+    def _look_for_faults(self) -> None:
+        """Nothing is switched: all packets go over both networks anyway."""
+        total = [network.transport.counters.received for network in self._networks]
+        came = [now - before for now, before in zip(total, self._came, strict=True)]
+        self._came = total
+        for number, count in enumerate(came):
+            if not count and max(came) >= self._options.fault_packets and number not in self._faulty:
+                self._faulty.add(number)
+                logger.error("Ring %d is faulty: nothing comes from its network any more", number)
+            elif count and number in self._faulty:
+                self._faulty.discard(number)
+                logger.warning("Ring %d works again", number)
 
-        timer = timer_of(look)
-        timer.set(now() + self._options.downcheck)
-
-    def _receive(self, sock: socket) -> None:
-        if datagrams := self.transport.receive(sock):
+    def _receive(self, network: Network) -> None:
+        if datagrams := network.receive():
             self._turn(Received(datagrams))
+            if self._redundant and self._ring is not None:
+                network.learn(self._ring.members, self._ring.sources)
 
     def _take_turn(self) -> None:
         self._turn_asked = False
@@ -255,14 +274,19 @@ class EmbeddedGroup:
     # ---- effects
 
     def _carry_out(self, effects: list[Effect]) -> None:
+        assert self._ring is not None
+        ring, networks = self._ring, self._turns
+        if self._redundant:
+            networks.reverse()  # what comes first tells where a node is: let it be each network's turn
         happenings: list[Happening] = []
         for effect in effects:
             match effect:
                 case Broadcast(packets, beyond):
-                    self._broadcast(packets, beyond)
+                    for network in networks:
+                        network.broadcast(packets, ring.members, beyond, ring.sources)
                 case Send(to, packet):
-                    if (address := self._address_of(to)) is not None:
-                        self.transport.send(packet, (address,))
+                    for network in networks:
+                        network.send(packet, to, ring.sources)
                 case Log(level, text):
                     logger.log(LEVELS[level], "%s", text)
                 case _:
@@ -270,63 +294,48 @@ class EmbeddedGroup:
         if happenings:
             self._deliver(happenings)
 
-    def _broadcast(self, packets: list[bytes], beyond: bool) -> None:
-        send = self.transport.send
-        if self.transport.group is not None:
-            for packet in packets:
-                self.transport.send_to_group(packet)
-            return
-        addresses = self._addresses(beyond)
-        for packet in packets:
-            send(packet, addresses)
-
-    def _addresses(self, beyond: bool) -> list[Address]:
-        """Of the members, or of every node known or configured."""
-        assert self._ring is not None
-        if not beyond and self._ring.members == self._members and self._fan_out:
-            return self._fan_out
-        nodes = set(self._ring.members)
-        if beyond:
-            nodes |= self._peers.keys() | self._ring.sources.keys()
-        found = [self._address_of(node) for node in sorted(nodes) if node != self.local]
-        addresses = [address for address in found if address is not None]
-        if not beyond:
-            self._members, self._fan_out = self._ring.members, addresses
-        return addresses
-
-    def _address_of(self, node: NodeId) -> Address | None:
-        assert self._ring is not None
-        return self._peers.get(node) or self._ring.sources.get(node)  # type: ignore[return-value]
-
 
 def _discard(happenings: list[Happening]) -> None:
     """Before `run` nobody listens."""
 
 
-def _udp_options(options: EmbeddedOptions) -> UdpOptions:
-    others = [where for node, where in sorted(options.peers.items()) if node != options.node_id]
-    listed = frozenset({options.address} | {address for address, _ in options.peers.values()})
-    return UdpOptions(
-        address=options.address,
-        port=options.port,
-        multicast=options.multicast,
-        ttl=options.ttl,
-        netmtu=options.netmtu,
-        dscp=options.dscp,
-        peers=tuple(others),
-        block_unlisted=listed if options.peers and options.block_unlisted else None,
-    )
+def _every(driver: Driver, period: float, callback: Callable[[], None]) -> None:
+    def ring() -> None:
+        callback()
+        timer.set(driver.now() + period)
+
+    timer = driver.timer(ring)
+    timer.set(driver.now() + period)
 
 
-def _ring_options(options: EmbeddedOptions, transport: UdpTransport) -> RingOptions:
-    window = transport.receive_buffer_bytes
+def _open_networks(options: EmbeddedOptions) -> list[Network]:
+    networks: list[Network] = []
+    try:
+        for number, each in enumerate((options, options.second)):
+            if each is not None:
+                networks.append(
+                    Network(number, options.node_id, each, options.netmtu, options.dscp, options.block_unlisted)
+                )
+    except BaseException:
+        for network in networks:
+            network.transport.close()
+        raise
+    return networks
+
+
+def _ring_options(options: EmbeddedOptions, transports: list[UdpTransport]) -> RingOptions:
     return RingOptions(
         node_id=options.node_id,
         incarnation=options.incarnation,
         timeouts=options.timeouts,
         cluster_name=options.cluster_name,
-        window_bytes=int(window * FRAGMENTED_WINDOW) if transport.fragments else window,
-        packet_bytes_max=transport.packet_bytes_max,
+        window_bytes=min(_window_bytes(transport) for transport in transports),
+        packet_bytes_max=min(transport.packet_bytes_max for transport in transports),
         peers=tuple(node for node in sorted(options.peers) if node != options.node_id),
         **options.ring,  # type: ignore[arg-type]
     )
+
+
+def _window_bytes(transport: UdpTransport) -> int:
+    granted = transport.receive_buffer_bytes
+    return int(granted * FRAGMENTED_WINDOW) if transport.fragments else granted

@@ -5,8 +5,9 @@ import ipaddress
 import socket
 import struct
 
-from aisexec.groups.interfaces import InterfaceAddress, interface_addresses, interface_of
+from aisexec.groups.interfaces import Interface, interface_of
 from aisexec.groups.port_holder import holder_of_udp_port
+from corosync_amf.config.machine import interface_addresses
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 
@@ -49,18 +50,18 @@ def resolve(family: socket.AddressFamily, address: str, port: int) -> Address:
     return (str(found[0]), int(found[1])) if len(found) == 2 else (str(found[0]), int(found[1]), 0, int(found[3]))
 
 
-def find_interface(address: str) -> InterfaceAddress:
+def find_interface(address: str) -> Interface:
     """Where an address of this machine stands.
 
     Raises: TransportError when it is not one, with the addresses that there are.
     """
     if (found := interface_of(canonical(address) + address[len(address.partition("%")[0]) :])) is not None:
         return found
-    here = ", ".join(f"{entry.address}/{entry.prefix} ({entry.interface})" for entry in interface_addresses())
+    here = ", ".join(f"{entry.address}/{entry.prefix_length} ({entry.interface})" for entry in interface_addresses())
     raise TransportError(f"{address} is not an address of this machine; it has {here or 'none'}")
 
 
-def open_socket(address: Address, interface: InterfaceAddress, *, reuse: bool = False) -> socket.socket:
+def open_socket(address: Address, interface: Interface, *, reuse: bool = False) -> socket.socket:
     """A socket that does not block, bound to `address`, with the largest buffers the kernel grants.
 
     Raises: TransportError when the address cannot be had.
@@ -95,8 +96,8 @@ def _enlarge(sock: socket.socket, force: int, plain: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER_BYTES // 2)  # as much as net.core.*mem_max allows
 
 
-def _explain_bind(error: OSError, address: Address, interface: InterfaceAddress) -> str:
-    where = f"{address[0]} port {address[1]} on interface {interface.interface}"
+def _explain_bind(error: OSError, address: Address, interface: Interface) -> str:
+    where = f"{address[0]} port {address[1]} on interface {interface.name}"
     if error.errno == errno.EADDRINUSE:
         holder = holder_of_udp_port(address[1])
         return f"cannot use {where}: the port is in use" + (f" by {holder}" if holder else "")
@@ -115,7 +116,7 @@ def set_traffic_class(sock: socket.socket, dscp: int) -> None:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
 
 
-def send_multicast_from(sock: socket.socket, address: str, interface: InterfaceAddress, ttl: int) -> None:
+def send_multicast_from(sock: socket.socket, address: str, interface: Interface, ttl: int) -> None:
     """What `sock` sends to a group (or broadcasts) leaves through `interface`; other nodes on this machine get it too.
 
     Raises: OSError when the interface is gone.
@@ -132,7 +133,7 @@ def send_multicast_from(sock: socket.socket, address: str, interface: InterfaceA
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 
 
-def join(sock: socket.socket, group: str, interface: InterfaceAddress) -> None:
+def join(sock: socket.socket, group: str, interface: Interface) -> None:
     """Take what is sent to `group` on `interface`; nothing to do for a broadcast address.
 
     Raises: OSError, EADDRINUSE when the socket is in already.
@@ -147,7 +148,7 @@ def join(sock: socket.socket, group: str, interface: InterfaceAddress) -> None:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, wanted)
 
 
-def check_route(target: Address, source: str, interface: InterfaceAddress) -> None:
+def check_route(target: Address, source: str, interface: Interface) -> None:
     """Find out whether the kernel knows a way to `target`; sends nothing.
 
     Raises: TransportError with the command that would add the route.
@@ -164,9 +165,9 @@ def check_route(target: Address, source: str, interface: InterfaceAddress) -> No
                 raise TransportError(no_route(target[0], interface)) from error
 
 
-def no_route(address: str, interface: InterfaceAddress) -> str:
+def no_route(address: str, interface: Interface) -> str:
     """What to tell when there is no way to `address`."""
-    name, plain = interface.interface, ipaddress.ip_address(address.partition("%")[0])
+    name, plain = interface.name, ipaddress.ip_address(address.partition("%")[0])
     if not plain.is_multicast:
         version = "" if plain.version == 4 else "-6 "
         return f"no route to {address} from interface {name}; try: ip {version}route add {plain} dev {name}"

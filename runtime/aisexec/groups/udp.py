@@ -114,15 +114,14 @@ class UdpTransport:
                 self._open_group(*options.multicast)
             for address, port in options.peers:
                 check_route(self.resolve(address, port), options.address, self.interface)
-            self._listed = frozenset(canonical(address) for address in options.block_unlisted or ())
+            self.admit_only(options.block_unlisted)
         except BaseException:
             self.close()
             raise
         self._segment_bytes = self._prepare_segmentation()
-        self._cut_by_senders = mtu_of(self.interface.interface) < PACKET_BYTES_MAX
+        self._cut_by_senders = mtu_of(self.interface) < PACKET_BYTES_MAX
         self.packet_bytes_max = self._packet_bytes_max()
         self.receive_buffer_bytes = self.unicast.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        self._unlisted_blocked = options.block_unlisted is not None
         self._reassembly = segments.Reassembly()
         self._number = 0
         self._view = memoryview(bytearray(DATAGRAM_BYTES_MAX))
@@ -135,7 +134,7 @@ class UdpTransport:
     @property
     def fragments(self) -> bool:
         """Whether packets of the largest size are cut by kernel or network, which charges a receiver more memory."""
-        return self.packet_bytes_max > mtu_of(self.interface.interface)
+        return self.packet_bytes_max > mtu_of(self.interface)
 
     def resolve(self, address: str, port: int) -> Address:
         """The socket address of a node, found without asking anybody.
@@ -144,8 +143,14 @@ class UdpTransport:
         """
         return resolve(family_of(self.options.address), address, port)
 
-    def receive(self, sock: socket.socket) -> list[tuple[bytes, Hashable]]:
-        """Everything that `sock` has, up to some megabytes: each packet with the address of its sender."""
+    def receive(self) -> list[tuple[bytes, Hashable]]:
+        """Everything that has come, up to some megabytes: each packet with the address of its sender.
+
+        Unicast first: what was sent to the group before a token that is found here is then found too.
+        """
+        return self._drain(self.unicast) + self._drain(self.group) if self.group else self._drain(self.unicast)
+
+    def _drain(self, sock: socket.socket) -> list[tuple[bytes, Hashable]]:
         counters, view, own = self.counters, self._view, self.local
         packets: list[tuple[bytes, Hashable]] = []
         calls = taken = 0
@@ -175,6 +180,11 @@ class UdpTransport:
         counters.received += len(packets)
         counters.received_bytes += taken
         return packets
+
+    def admit_only(self, addresses: frozenset[str] | None) -> None:
+        """From now on drop what comes from other addresses than these; None takes packets from anywhere."""
+        self._unlisted_blocked = addresses is not None
+        self._listed = frozenset(canonical(address) for address in addresses or ())
 
     def send(self, packet: bytes, addresses: Iterable[Address]) -> None:
         """Send one packet to each address. What the network does not take is counted and dropped."""
@@ -224,7 +234,7 @@ class UdpTransport:
     def _prepare_segmentation(self) -> int:
         """Bytes of a segment when packets above the MTU are to be cut, or 0: never cut here."""
         headers = UDP_HEADER_BYTES + (IPV6_HEADER_BYTES if ":" in self.local[0] else IPV4_HEADER_BYTES)
-        size = mtu_of(self.interface.interface) - headers
+        size = mtu_of(self.interface) - headers
         if self.options.netmtu is not None or size >= PACKET_BYTES_MAX:
             return 0
         try:
@@ -261,7 +271,7 @@ class UdpTransport:
         except OSError as error:
             if error.errno in NO_ROUTE:
                 raise TransportError(no_route(group, self.interface)) from error
-            where = f"multicast address {group} on interface {self.interface.interface}"
+            where = f"multicast address {group} on interface {self.interface.name}"
             raise TransportError(f"cannot use {where}: {error.strerror}") from error
         check_route(address, self.options.address, self.interface)
 
