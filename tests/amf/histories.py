@@ -167,17 +167,11 @@ def check_assigned(view: View, si: Dn, in_service: int) -> None:
     from corosync_amf.services.amf.states import instance_assignment
 
     state = instance_assignment(view, si)
-    has_standby = all(
-        not csi_type_is_local(view, csi.dn) for csi in view.index.instances[si].csis
-    )
-    if in_service >= 2 and has_standby and state is not Assignment.FULLY_ASSIGNED:
+    if in_service >= 2 and state is not Assignment.FULLY_ASSIGNED:
         raise Violation(f"{si} is {state.name}: {list(assignments_of_instance(view, si))}")
     if state is Assignment.UNASSIGNED:
         raise Violation(f"{si} is UNASSIGNED: {list(assignments_of_instance(view, si))}")
 
-
-def csi_type_is_local(view: View, csi: Dn) -> bool:
-    return any(comp not in registering(view) for comp in view.facts.assigned(csi))
 
 
 def check_replies(world: World, asked: dict[int, tuple[int, int]]) -> None:

@@ -8,6 +8,8 @@ from typing import Final
 
 from corosync_amf.ais import Presence
 
+from .model import Category
+
 
 class Happening(Enum):
     """What can happen to a component's presence. FAILED: no attempt to instantiate it is left."""
@@ -20,6 +22,12 @@ class Happening(Enum):
     GONE = "gone"
     CLEANUP_FAILED = "cleanup failed"
     REPAIRED = "repaired"
+
+
+def registers(category: Category) -> bool:
+    """Whether a process of the component itself registers."""
+    kinds = Category.SA_AWARE | Category.PROXY | Category.CONTAINER | Category.CONTAINED
+    return bool(category & kinds) and not category & (Category.PROXIED | Category.PROXIED_NPI | Category.LOCAL)
 
 
 _P, _H = Presence, Happening

@@ -94,7 +94,7 @@ class _Scene:
         return place.ha_state
 
     def is_at(self, place: Place, csi: Dn, state: HaState) -> bool:
-        row = self.at.get((csi, place.components[csi]))
+        row = self.at.get((csi, place.components.get(csi, "")))
         return row is not None and row.state is state and row.confirmed and not row.busy
 
     def may_work(self, su: Dn, csi: Dn, component: Dn) -> bool:
@@ -117,7 +117,7 @@ class _Scene:
         if not actives or not all(self.is_at(place, dn, HaState.ACTIVE) for place in actives for dn in work.csis):
             return False
         place = work.target[su]
-        return all(self.is_at(place, dep, HaState.STANDBY) for dep in work.csis[csi])
+        return all(self.is_at(place, dep, HaState.STANDBY) for dep in work.csis[csi] if dep in place.components)
 
     def has_dependent(self, row: Row, states: frozenset[HaState]) -> bool:
         """Whether the same SU has, in one of these states, a CSI that depends on the row's."""

@@ -20,7 +20,9 @@ from corosync_amf.ais import (
 )
 
 from .facts import AssignmentFact, Facts
-from .model import Category, Index, ServiceInstance, ServiceUnit
+from .lifecycle import registers
+from .model import Index, ServiceInstance, ServiceUnit
+from .placement.fitting import can_add
 
 FAILED: Final = frozenset({Presence.INSTANTIATION_FAILED, Presence.TERMINATION_FAILED})
 DOWN: Final = frozenset({Presence.UNINSTANTIATED, Presence.INSTANTIATION_FAILED})
@@ -33,20 +35,32 @@ _NO_STANDBY: Final = frozenset({RedundancyModel.N_WAY_ACTIVE, RedundancyModel.NO
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The model, what happened, on which node each SU lives, and which components register (the others are
-    instantiated by being assigned)."""
+    """The model, what happened, on which node each SU lives, which components register (the others are
+    instantiated by being assigned), and which CSIs no component can have as STANDBY."""
 
     index: Index
     facts: Facts
     host: dict[Dn, str]
     registering: frozenset[Dn]
+    active_only: frozenset[Dn]
     _scopes: dict[Dn, list[Dn]]
 
 
 def view_of(index: Index, facts: Facts) -> View:
     """The view of a model and its facts."""
     registering = frozenset(dn for dn, component in index.components.items() if registers(component.category))
-    return View(index, facts, hosting(index), registering, {})
+    return View(index, facts, hosting(index), registering, _active_only(index), {})
+
+
+def _active_only(index: Index) -> frozenset[Dn]:
+    found: set[Dn] = set()
+    for instance in index.instances.values():
+        units = index.groups[instance.protected_by].units
+        components = [component for unit in units for component in unit.components]
+        for csi in instance.csis:
+            if not any(can_add(component, [], csi.type, HaState.STANDBY) for component in components):
+                found.add(csi.dn)
+    return frozenset(found)
 
 
 def hosting(index: Index) -> dict[Dn, str]:
@@ -119,12 +133,6 @@ def parent(dn: Dn) -> Dn:
 def is_pre_instantiable(view: View, unit: ServiceUnit) -> bool:
     """Whether the SU can be instantiated without being assigned: one of its components can."""
     return any(component.dn in view.registering for component in unit.components)
-
-
-def registers(category: Category) -> bool:
-    """Whether a process of the component itself registers."""
-    kinds = Category.SA_AWARE | Category.PROXY | Category.CONTAINER | Category.CONTAINED
-    return bool(category & kinds) and not category & (Category.PROXIED | Category.PROXIED_NPI | Category.LOCAL)
 
 
 def unit_presence(view: View, su: Dn) -> Presence:
@@ -242,14 +250,17 @@ def unit_ha_state(view: View, su: Dn, si: Dn) -> HaState | None:
     own = {comp.dn for comp in view.index.units[su].components}
     rows = [fact for _, comp, fact in assignments_of_instance(view, si) if comp in own]
     states = {fact.state for fact in rows if fact.confirmed or fact.kept}
-    is_complete = len(rows) == len(view.index.instances[si].csis) and all(fact.confirmed or fact.kept for fact in rows)
+    csis = view.index.instances[si].csis
+    has_all = all(fact.confirmed or fact.kept for fact in rows)
+    is_complete = len(rows) == len(csis) and has_all
+    could_stand_by = len(rows) >= sum(csi.dn not in view.active_only for csi in csis) and has_all
     if HaState.QUIESCING in states:
         return HaState.QUIESCING
     if states == {HaState.ACTIVE}:
         return HaState.ACTIVE if is_complete else None
     if HaState.QUIESCED in states:
         return HaState.ACTIVE if HaState.ACTIVE in states else HaState.QUIESCED
-    return HaState.STANDBY if HaState.STANDBY in states and is_complete else None
+    return HaState.STANDBY if HaState.STANDBY in states and could_stand_by else None
 
 
 def instance_assignment(view: View, si: Dn) -> Assignment:
@@ -267,6 +278,8 @@ def instance_assignment(view: View, si: Dn) -> Assignment:
 def wanted(view: View, instance: ServiceInstance) -> tuple[int, int]:
     """How many active and standby SUs an SI prefers under its redundancy model."""
     model = view.index.groups[instance.protected_by].redundancy_model
+    if all(csi.dn in view.active_only for csi in instance.csis):
+        return (instance.preferred_active if model is RedundancyModel.N_WAY_ACTIVE else 1), 0
     if model is RedundancyModel.N_WAY_ACTIVE:
         return instance.preferred_active, 0
     if model in _NO_STANDBY:

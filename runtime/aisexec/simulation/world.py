@@ -161,7 +161,11 @@ class World:
         self, part: int, node: NodeId, incarnation: int, client: int, message: Request, request: int = 0
     ) -> None:
         site = self.sites[node]
-        if site.part != part or site.incarnation != incarnation:
+        if site.part is None or site.incarnation != incarnation:
+            return
+        if site.part != part:
+            # What was not ordered in the old partition is sent again in the new one.
+            self.send(site, client, message, request)
             return
         self._apply(part, message, Client(node, client), request)
 
@@ -171,7 +175,11 @@ class World:
         decoded: Any = wire.decode(wire.encode(message), AmfEngine.request_type)
         origin = Origin(client, request, part.order, self.now)
         self.trace.append(f"{self.now:9.4f} {part.order & 0xFFFFF} {client.node}/{client.number} {decoded}")
-        self._perform(number, [self.sites[member].engine.apply(decoded, origin) for member in part.members])
+        self._perform(number, [self.sites[member].engine.apply(decoded, origin) for member in self._alive(number)])
+
+    def _alive(self, number: int) -> list[NodeId]:
+        """The members of a partition that are still in it."""
+        return [member for member in self.parts[number].members if self.sites[member].part == number]
 
     def _perform(self, number: int, by_replica: list[list[Effect]]) -> None:
         effects = by_replica[0]
@@ -181,6 +189,8 @@ class World:
         for effect in effects:
             match effect:
                 case Reply(to, message):
+                    if self.sites[to.client.node].part != number:
+                        continue
                     if to.client.number == OPERATOR:
                         self.replies.setdefault(to.request, []).append(message)
                     elif isinstance(message, Failed):
@@ -202,11 +212,11 @@ class World:
                     self.send(self.sites[node], 0, message)
 
     def _ring(self, number: int, key: str, generation: int) -> None:
-        part = self.parts.get(number)
-        if part is None or key not in part.alarms or part.alarms[key][0] != generation:
+        part, alive = self.parts[number], self._alive(number)
+        if not alive or key not in part.alarms or part.alarms[key][0] != generation:
             return
         message = part.alarms.pop(key)[2]
-        self._apply(number, message, Client(part.members[0], 0))
+        self._apply(number, message, Client(alive[0], 0))
 
     # ---- membership
 
@@ -253,10 +263,7 @@ class World:
         self._at(0.4, "_notice", part, node)
 
     def _notice(self, number: int, node: NodeId) -> None:
-        part = self.parts.get(number)
-        if part is None or node not in part.members:
-            return
-        rest = tuple(member for member in part.members if self.sites[member].part == number)
+        part, rest = self.parts[number], tuple(self._alive(number))
         if rest:
             quorate = (part.quorate and 2 * len(rest) > len(part.members)) or self._is_quorate(rest)
             self._form(rest, quorate=quorate, order=part.order, former=part.members)
@@ -276,8 +283,8 @@ class World:
         if standing is None:
             self._form((node,), quorate=self._is_quorate((node,)), order=(1 << 44) + self._count, former=())
             return
-        members = self.parts[standing].members
-        everyone = tuple(sorted((*(m for m in members if self.sites[m].part == standing), node)))
+        members = tuple(self._alive(standing))
+        everyone = tuple(sorted((*members, node)))
         quorate = self.parts[standing].quorate or self._is_quorate(everyone)
         self._form(everyone, quorate=quorate, order=0, former=members)
 
@@ -290,7 +297,7 @@ class World:
         for process in site.processes.values():
             process.is_stopped = True
         old = self.parts[site.part]
-        rest = tuple(member for member in old.members if member != node and self.sites[member].part == site.part)
+        rest = tuple(member for member in self._alive(site.part) if member != node)
         self._form((node,), quorate=self._is_quorate((node,)), order=old.order, former=old.members)
         if rest:
             quorate = old.quorate and 2 * len(rest) >= len(old.members)
@@ -307,7 +314,7 @@ class World:
             site = self.sites[member]
             if site.part != standing:
                 site.incarnation += 1
-        former = tuple(m for m in self.parts[standing].members if self.sites[m].part == standing)
+        former = tuple(self._alive(standing))
         quorate = self.parts[standing].quorate or self._is_quorate(members)
         self._form(members, quorate=quorate, order=0, former=former)
 

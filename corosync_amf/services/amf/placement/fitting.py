@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from corosync_amf.ais import Dn, HaState
+from corosync_amf.services.amf.lifecycle import registers
 from corosync_amf.services.amf.model import Capability, Component, ComponentServiceInstance, CsType, ServiceInstance
 
 from . import Unit
@@ -33,6 +34,8 @@ def can_add(component: Component, load: Load, csi_type: str, ha_state: HaState) 
     if support.capability is not Capability.X_ACTIVE_AND_Y_STANDBY and alike < len(same):
         return False
     total = sum(state is ha_state for _, state in load)
+    if total and not registers(component.category):
+        return False
     if ha_state is HaState.ACTIVE:
         limits = [support.max_active, 1 if support.capability in _ONE_ACTIVE else None]
         overall = component.max_active_csis
@@ -46,6 +49,8 @@ def can_add(component: Component, load: Load, csi_type: str, ha_state: HaState) 
 
 def _support(component: Component, csi_type: str) -> CsType | None:
     """How the component supports a type; one without `cs_types` supports every type."""
+    if not registers(component.category):
+        return CsType(name=csi_type, capability=Capability.NON_PRE_INSTANTIABLE)
     if not component.cs_types:
         return CsType(name=csi_type, capability=component.capability)
     return next((support for support in component.cs_types if support.name == csi_type), None)
@@ -70,7 +75,8 @@ def fit(
             continue
         placed[instance.dn] = chosen
         for csi in instance.csis:
-            loads[chosen[csi.dn]].append((csi.type, ha_state))
+            if csi.dn in chosen:
+                loads[chosen[csi.dn]].append((csi.type, ha_state))
         if room is not None:
             room = {resource: left - weight.get(resource, 0) for resource, left in room.items()}
     return placed
@@ -82,6 +88,9 @@ def _place(
     """A component for every CSI of one SI, or None; depth first, a bounded number of tries."""
     loads = {dn: list(load) for dn, load in before.items()}
     chosen: dict[Dn, Dn] = {}
+    csis = [csi for csi in instance.csis if ha_state is HaState.ACTIVE or _may_stand_by(unit, csi)]
+    if not csis:
+        return None
     tries = [0]
 
     def candidates(csi: ComponentServiceInstance) -> list[Component]:
@@ -94,9 +103,9 @@ def _place(
         return sorted(fitting, key=lambda comp: (held.get(csi.dn) != comp.dn, len(loads[comp.dn]), _breadth(comp)))
 
     def descend(position: int) -> bool:
-        if position == len(instance.csis):
+        if position == len(csis):
             return True
-        csi = instance.csis[position]
+        csi = csis[position]
         for component in candidates(csi):
             tries[0] += 1
             if tries[0] > _TRIES_MAX:
@@ -110,6 +119,12 @@ def _place(
         return False
 
     return chosen if descend(0) else None
+
+
+def _may_stand_by(unit: Unit, csi: ComponentServiceInstance) -> bool:
+    """Whether any component of the SU could have the CSI as STANDBY; one that starts on demand cannot, and the rest
+    of its SI has a standby without it."""
+    return any(can_add(component, [], csi.type, HaState.STANDBY) for component in unit.components)
 
 
 def _breadth(component: Component) -> tuple[int, Dn]:
