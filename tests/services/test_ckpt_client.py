@@ -455,6 +455,39 @@ async def test_a_service_tracks_all_it_has_open_for_writing_now_and_later(cluste
             await first.track_stop()
 
 
+async def test_what_is_being_opened_when_tracking_begins_is_tracked_too(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        other = await there.checkpoint_open("c", creation_attributes=SMALL)
+        opening = here.checkpoint_open_async("c")
+        await here.track()
+        with pytest.raises(errors.NotExist):
+            await here.checkpoint_open_async("nothing")
+        mine = await opening
+        await mine.write_batch({"own": b""})  # comes after the tracking in the order
+        await other.section_create("s")
+        async for event in here:
+            if isinstance(event, ckpt.SectionsChanged):
+                assert event.checkpoint is mine
+                break
+
+
+async def test_long_reads_of_one_handle_do_not_disturb_one_another(cluster: Loopback) -> None:
+    big = CreationAttributes(max_sections=4, max_section_size=3_000_000)
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=big) as handle:
+        whole = {b"%d" % number: bytes([number]) * 3_000_000 for number in range(4)}
+        for key, data in whole.items():
+            await handle.section_create(key, data)
+        results = []
+
+        async def read() -> None:
+            results.append(await handle.read_all())
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(read)
+        assert results == [whole, whole, whole]
+
+
 async def test_a_deposed_writer_is_told_the_present_epoch(cluster: Loopback) -> None:
     async with on(cluster, 1) as here, on(cluster, 2) as there:
         old = await here.checkpoint_open("c", creation_attributes=SMALL)

@@ -547,6 +547,10 @@ def test_generated_ids_are_new_and_fit() -> None:
         answer = done(replicas, section(None)).message
         assert isinstance(answer, m.SectionCreated)
         ids.append(answer.section_id)
+    done(replicas, m.DeleteSection(1, ids[0]))
+    done(replicas, section(b"00000005"))  # in the way of the next one
+    done(replicas, m.DeleteSection(1, ids[1]))
+    assert done(replicas, section(None)).message == m.SectionCreated(b"00000006")
     assert len(set(ids)) == 3
     assert all(len(each) == 8 for each in ids)
 
@@ -568,6 +572,17 @@ def test_sections_expire_on_all_replicas_by_the_wall_clock() -> None:
         (SectionChange(b"2", EXPIRED),),
     ]
     assert not replicas.alarms
+
+
+def test_an_expiration_that_is_put_off_again_and_again_holds() -> None:
+    replicas = ready()
+    done(replicas, section(expiration_time=START_TIME + 1))
+    for number in range(1, 200):
+        done(replicas, m.SetExpiration(1, b"s", START_TIME + number))
+    replicas.advance(198.9)
+    assert set(content(replicas)) == {b"s"}
+    replicas.advance(0.2)
+    assert content(replicas) == {}
 
 
 def test_a_coordinator_whose_clock_lags_rings_again() -> None:

@@ -346,6 +346,9 @@ def test_a_locked_node_joins_only_when_it_is_unlocked() -> None:
     assert replicas.events_for(A) == []
     assert type(refused(replicas.ask(C, m.GetNode(1)))) is errors.Unavailable
     assert type(refused(replicas.ask(A, m.GetNode(3)))) is errors.NotExist
+    engine = replicas.engines[1]
+    assert isinstance(engine, ClmEngine)
+    assert [engine.is_member(node) for node in (1, 3, 9)] == [True, False, False]
     assert operate(replicas, UNLOCK, "node3").message == Done()
     (event,) = replicas.events_for(A)
     assert (shown(event.view), event.reason) == ([(3, JOINED, True)], "node3(3) unlocked")

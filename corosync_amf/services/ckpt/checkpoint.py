@@ -82,20 +82,19 @@ class Checkpoint:
     for which assignment the caller writes: older than the fence is AccessDenied (`.epoch` is the present one).
     """
 
-    def __init__(
-        self, service: "CkptService", number: int, name: str, open_flags: OpenFlags, attributes: m.Attributes
-    ) -> None:
-        """For `CkptService.checkpoint_open`."""
+    creation_attributes: CreationAttributes
+    _limits: m.Attributes
+
+    def __init__(self, service: "CkptService", number: int, name: str, open_flags: OpenFlags) -> None:
+        """For `CkptService.checkpoint_open`; open after `begin`."""
         self.name = name
         self.open_flags = open_flags
-        self.creation_attributes: CreationAttributes = attributes.public()
         self.number = number
         self.tracking = Tracking.OFF
-        self.is_open = True
+        self.is_open = False
         self.is_streamed = False
         self.deletions = 0
         self._service = service
-        self._limits = attributes
         self._reading: anyio.Lock | None = None
 
     async def __aenter__(self) -> Self:
@@ -107,6 +106,12 @@ class Checkpoint:
             await self.close()
 
     # ---- life cycle
+
+    def begin(self, attributes: m.Attributes) -> None:
+        """The executive has opened it."""
+        self._limits = attributes
+        self.creation_attributes = attributes.public()
+        self.is_open = True
 
     async def close(self) -> None:
         """Give the handle back. The last one to close starts the retention time.

@@ -59,8 +59,8 @@ class CkptService(ServiceClient):
 
     async def stop(self) -> None:
         """See `ServiceClient`."""
-        numbers = sorted(self._open)
-        for checkpoint in [self._open[number] for number in numbers]:
+        numbers = sorted(number for number, checkpoint in self._open.items() if checkpoint.is_open)
+        for checkpoint in list(self._open.values()):
             checkpoint.shut()
         if numbers:
             await self.close_handles(numbers)
@@ -70,7 +70,7 @@ class CkptService(ServiceClient):
             return Service.CKPT
         checkpoint = self._open.get(event.handle)
         if checkpoint is None or checkpoint.tracking is Tracking.OFF:
-            return NOWHERE
+            return NOWHERE  # closed, or no longer tracked, on the way
         return stream_of(event.handle) if checkpoint.is_streamed else Service.CKPT
 
     def translate(self, message: Any) -> object | None:
@@ -105,10 +105,15 @@ class CkptService(ServiceClient):
             self.check_open()
             flags, attributes = opening_of(open_flags, creation_attributes)
             request = self._request_to_open(check_name(name), flags, attributes)
-            opened = await self.request(
-                request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-            )
-            return self._opened(request, opened)
+            checkpoint = self._prepared(request)
+            try:
+                opened = await self.request(
+                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
+                )
+            except BaseException:
+                self.forget(checkpoint)
+                raise
+            return self._opened(checkpoint, opened)
 
         return Opening(open, Checkpoint.close)
 
@@ -135,23 +140,43 @@ class CkptService(ServiceClient):
             raise
         self.check_callback(Callback.OPEN)
         request = self._request_to_open(name, flags, attributes)
-        return self.submit(
-            request, m.Opened, lambda opened: self._opened(request, opened), CheckpointOpened, invocation=number
-        )
+        checkpoint = self._prepared(request)
+
+        def event(number: int, opened: Checkpoint | None, error: AisError | None) -> CheckpointOpened:
+            if error is not None:
+                self.forget(checkpoint)
+            return CheckpointOpened(number, opened, error)
+
+        try:
+            return self.submit(
+                request, m.Opened, lambda opened: self._opened(checkpoint, opened), event, invocation=number
+            )
+        except AisError:
+            self.forget(checkpoint)
+            raise
 
     def _request_to_open(self, name: str, flags: OpenFlags, attributes: m.Attributes | None) -> m.Open:
         tracking = self._tracking if flags & OpenFlags.WRITE else Tracking.OFF
         return m.Open(next(self._numbers), name, int(flags), attributes, tracking)
 
-    def _opened(self, request: m.Open, opened: m.Opened) -> Checkpoint:
-        if not self.is_open:
-            self.release(m.Close((request.handle,)))
-            raise BadHandle("the service was finalized meanwhile")
-        checkpoint = Checkpoint(self, request.handle, request.name, OpenFlags(request.open_flags), opened.attributes)
+    def _prepared(self, request: m.Open) -> Checkpoint:
+        """The handle that is to be, known before the first event for it can come."""
+        checkpoint = Checkpoint(self, request.handle, request.name, OpenFlags(request.open_flags))
         checkpoint.tracking = request.tracking
         self._open[request.handle] = checkpoint
         if request.tracking is not Tracking.OFF:
             self._tracked.add(request.handle)
+        return checkpoint
+
+    def _opened(self, checkpoint: Checkpoint, opened: m.Opened) -> Checkpoint:
+        if not self.is_open:
+            self.release(m.Close((checkpoint.number,)))
+            raise BadHandle("the service was finalized meanwhile")
+        checkpoint.begin(opened.attributes)
+        if self._tracking is not checkpoint.tracking is Tracking.OFF and checkpoint.open_flags & OpenFlags.WRITE:
+            self._tracked.add(checkpoint.number)  # `track` was called meanwhile
+            checkpoint.tracking = self._tracking
+            self.release(m.Track((checkpoint.number,), self._tracking))
         return checkpoint
 
     async def checkpoint_unlink(self, name: str) -> None:
@@ -178,7 +203,7 @@ class CkptService(ServiceClient):
         if self._tracking is not Tracking.OFF:
             raise Exist("the session tracks already")
         self._tracking = Tracking.DATA if data else Tracking.IDS
-        chosen = [each for each in self._open.values() if each.open_flags & OpenFlags.WRITE]
+        chosen = [each for each in self._open.values() if each.is_open and each.open_flags & OpenFlags.WRITE]
         chosen = [each for each in chosen if each.tracking is Tracking.OFF]
         self._tracked.update(each.number for each in chosen)
         if not chosen:
@@ -225,7 +250,7 @@ class CkptService(ServiceClient):
         self.session.detach(stream_of(checkpoint.number))
 
     async def close_handles(self, numbers: Sequence[int]) -> None:
-        """Give handles back."""
+        """Give handles back, with patience: what could not be given back stays open until the connection ends."""
         try:
             await self.request(m.Close(tuple(numbers)), Done, timeout=CLOSE_SECONDS)
         except (Library, Transient):

@@ -165,6 +165,10 @@ class ClmEngine:
         self._operations = {record.name: record for record in state.operations}
         self._numbers = state.numbers
 
+    def is_member(self, node_id: NodeId) -> bool:
+        """Whether a node is a member: in the ring and not locked. For what hosts the engine."""
+        return self._roster.is_member(node_id)
+
     # ---- tracking
 
     def _track(self, flags: int, as_event: bool, origin: Origin) -> list[Effect]:
