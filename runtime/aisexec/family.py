@@ -45,11 +45,16 @@ class Ending:
 
 @dataclass(eq=False)
 class Family:
-    """A component's processes. `main` is the one that was started to be the component, or said that it is."""
+    """A component's processes.
+
+    `main` is the one that was started to be the component, or said that it is. None of them is older than `since`
+    (0: that is not known).
+    """
 
     component: Component
     instance: int = 0
     main: int = 0
+    since: int = 0
     children: list[Child] = field(default_factory=list)
     groups: set[int] = field(default_factory=set)
     greeted: dict[int, int] = field(default_factory=dict)
@@ -58,7 +63,7 @@ class Family:
     def members(self, marks: Mapping[str, str], processes: list[proc.Process] | None = None) -> list[proc.Process]:
         """The living processes of the component, among `processes` (default: all there are)."""
         seen = proc.look() if processes is None else processes
-        return proc.members(seen, self.groups, self.greeted, marks)
+        return proc.members(seen, self.groups, self.greeted, marks, self.since)
 
     def child_of(self, pid: int) -> Child | None:
         """The program that was started here and has this number."""

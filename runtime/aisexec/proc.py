@@ -6,6 +6,7 @@ environment, which children inherit. Zombies do not count: they hold nothing any
 
 import os
 import signal
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -16,12 +17,13 @@ DEAD_STATES = frozenset("ZXx")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process as it was when looked at."""
+    """A process as it was when looked at. `started` is in clock ticks since the machine was booted."""
 
     pid: int
     parent: int
     group: int
     session: int
+    started: int
     is_dead: bool
 
 
@@ -40,10 +42,16 @@ def _look_at(pid: int) -> Process | None:
     except OSError:
         return None
     # The name of the program stands in parentheses and may contain anything, parentheses too.
-    fields = stat[stat.rfind(b")") + 2 :].split(None, 4)
-    if len(fields) < 5:
+    fields = stat[stat.rfind(b")") + 2 :].split(None, 20)
+    if len(fields) < 20:
         return None
-    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0].decode() in DEAD_STATES)
+    parent, group, session, started = int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19])
+    return Process(pid, parent, group, session, started, fields[0].decode() in DEAD_STATES)
+
+
+def ticks() -> int:
+    """The present time as `Process.started` counts it."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def environ_has(pid: int, marks: Mapping[str, str]) -> bool:
@@ -64,9 +72,16 @@ def _head(path: str, limit: int) -> bytes:
 
 
 def members(
-    processes: Collection[Process], groups: Collection[int], pids: Collection[int], marks: Mapping[str, str]
+    processes: Collection[Process],
+    groups: Collection[int],
+    pids: Collection[int],
+    marks: Mapping[str, str],
+    since: int = 0,
 ) -> list[Process]:
-    """Those that live and are in these groups or sessions, or have these numbers or marks; never ourselves."""
+    """Those that live and are in these groups or sessions, or have these numbers or marks; never ourselves.
+
+    Marks are looked for in what was started at `since` or later.
+    """
     return [
         process
         for process in processes
@@ -76,7 +91,7 @@ def members(
             process.group in groups
             or process.session in groups
             or process.pid in pids
-            or environ_has(process.pid, marks)
+            or (process.started >= since and environ_has(process.pid, marks))
         )
     ]
 

@@ -132,6 +132,7 @@ class Processes:
     def _instantiate(self, command: Instantiate) -> None:
         family = self._family(command.component)
         family.instance, family.main = command.ticket, 0
+        family.since = family.since or proc.ticks() - 1
         is_plugin = family.component.instantiate is None
         timeout = None if is_plugin else command.timeout
         try:
@@ -340,7 +341,7 @@ class Processes:
 
     def _gone(self, family: Family, ending: Ending) -> None:
         family.ending = None
-        family.main = 0
+        family.main = family.since = 0
         for child in list(family.children):
             child.process.poll()
             self._let_go(family, child)
