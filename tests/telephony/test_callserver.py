@@ -13,12 +13,14 @@ pytestmark = pytest.mark.real
 RATE = 20.0
 
 
-def run(place: Place, count: int, talk: float, faults: list[tuple[float, float]], **attributes: str):
+def run(
+    place: Place, count: int, talk: float, faults: list[tuple[float, float]], patience: float = 60.0, **attributes: str
+):
     """Make calls, and at each of the times kill the active server for so long."""
     host = Host(place.attributes(**attributes))
 
     async def go() -> tuple[list[report.FaultReport], Callers]:
-        callers = Callers(place.server, place.callee, RATE, talk, audio_every=4, patience=5.0)
+        callers = Callers(place.server, place.callee, RATE, talk, audio_every=4, patience=patience)
         marks = []
 
         async def break_things() -> None:
@@ -55,7 +57,7 @@ def test_calls_are_kept_and_billed_once_when_the_active_server_is_killed(tmp_pat
 
 def test_calls_are_lost_when_the_same_server_keeps_no_checkpoint(tmp_path):
     place = Place.find(tmp_path)
-    host, (only,), callers = run(place, 40, 2.0, [(1.8, 0.02)], checkpoint="no")
+    host, (only,), callers = run(place, 30, 1.5, [(1.4, 0.02)], patience=1.5, checkpoint="no")
     assert host.state == {}
     assert only.up >= 20
     assert only.lost >= only.up

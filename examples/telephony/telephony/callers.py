@@ -39,14 +39,6 @@ class Mark:
         return sum(1 for phone in self.phones if phone.result.answered_at and phone.result.answered_at <= self.at)
 
     @property
-    def over(self) -> bool:
-        return all(phone.result.over for phone in self.phones)
-
-    @property
-    def lost(self) -> list[Phone]:
-        return [phone for phone in self.phones if phone.result.failure or not phone.result.over]
-
-    @property
     def gaps(self) -> list[float]:
         """The longest time, in seconds, that each listener heard nothing, beyond the time between two packets."""
         return [max(0.0, stream.largest - INTERVAL) for stream in self.streams]
@@ -116,9 +108,10 @@ class Callers:
         return sum(1 for phone in self.calls if phone.talking)
 
     @property
-    def lost(self) -> list[Phone]:
-        """The calls that failed so far."""
-        return [phone for phone in self.calls if phone.result.failure]
+    def lost(self) -> list[str]:
+        """The names of the calls that failed so far, on either side."""
+        failed = {phone.name.removeprefix("to-") for phone in (*self.calls, *self.answered) if phone.result.failure}
+        return sorted(failed)
 
     def mark(self) -> Mark:
         """The calls that are up or being set up now; measuring of audio gaps begins anew."""

@@ -68,6 +68,7 @@ class Phone:
         self._local = f'"{self.name}" <sip:{self.name}@{self.contact[0]}>;tag=t{self.name}'
         self._remote = f"<sip:service@{self.server[0]}:{self.server[1]}>"
         self._target = f"sip:service@{self.server[0]}:{self.server[1]}"
+        self._given_up = False  # the caller has sent CANCEL
         self._heard = False  # the INVITE has reached somebody
         self._asking: _Waiting | None = None  # a request of ours
         self._cancelling: _Waiting | None = None
@@ -138,6 +139,7 @@ class Phone:
     def _cancel(self, now: float) -> list[Send]:
         if self._asking is None or self.result.answered_at:
             return []
+        self._given_up = True
         data = self._message("CANCEL", self._cseq, f"z9hG4bK{self.name}{self._cseq}", b"")
         self._cancelling = _Waiting(data, "CANCEL", self._cseq, now + GIVE_UP, now + T1)
         return [self._send(data)]
@@ -146,6 +148,8 @@ class Phone:
         number, method = response.cseq.sequence, response.cseq.method
         if method == "CANCEL":
             self._cancelling = None
+            if response.code >= 300 and not self.result.over:
+                self._finish("nobody knows the call")
             return []
         if method == "INVITE" and response.code >= 200 and number in self._acks:
             return [self._send(self._acks[number])]
@@ -263,6 +267,8 @@ class Phone:
     def _up(self, now: float) -> None:
         self.result.answered_at = now
         self.talking = True
+        if self._given_up:  # too late
+            self._steps = [(0.0, "bye")]
         if self._steps:
             self._step_at = now + self._steps[0][0]
 
@@ -280,6 +286,9 @@ class Phone:
 
     def _again(self, waiting: _Waiting, now: float) -> list[Send]:
         if now >= waiting.give_up_at:
+            if waiting is self._asking and self._heard and not self._given_up and not self.result.answered_at:
+                waiting.next_at = waiting.give_up_at = now + GIVE_UP
+                return self._cancel(now)
             self._ended(now)
             self._accepting = None
             self._finish(f"no answer to {waiting.method}")

@@ -34,6 +34,7 @@ class FaultReport(msgspec.Struct, frozen=True):
     stages: tuple[tuple[str, float], ...]
     gaps: tuple[float, ...]  # milliseconds
     delays: tuple[float, ...]  # milliseconds, of calls begun around the fault
+    gap_limit: float | None = None  # milliseconds that 99 of 100 audio gaps may last
 
     def line(self) -> str:
         """As in `failover 9 ms (detect 2, decide 1, activate 4, first packet 2) - 212 calls up, 0 lost, ...`."""
@@ -46,12 +47,23 @@ class FaultReport(msgspec.Struct, frozen=True):
         return f"added answer delay {spread(self.delays)}, audio gap {spread(self.gaps)}"
 
     @property
+    def over_limit(self) -> str:
+        """What is wrong with the audio gaps, nothing if they are within the limit."""
+        p99 = percentile(self.gaps, 0.99)
+        if self.gap_limit is None or p99 <= self.gap_limit:
+            return ""
+        return f"audio gap p99 {p99:.0f} ms, allowed {self.gap_limit:.0f} ms"
+
+    @property
     def worst_gap(self) -> float:
         return max(self.gaps, default=0.0)
 
 
 def fault_report(what: str, at: float, mark: Mark, stages: Stages | None, callers: Callers) -> FaultReport:
-    """To be made when the calls of `mark` are over. `at` is the time of the fault as the callers count it."""
+    """To be made when all calls are over. `at` is the time of the fault as the callers count it.
+
+    Lost is every call that did not go as it should on either side, whether it was up at the fault or begun later.
+    """
     resumed = mark.resumed_at
     total = stages.total if stages is not None else 0.0
     named: list[tuple[str, float]] = []
@@ -65,7 +77,7 @@ def fault_report(what: str, at: float, mark: Mark, stages: Stages | None, caller
     return FaultReport(
         what=what,
         up=mark.up,
-        lost=len(mark.lost),
+        lost=len(callers.lost) + sum(1 for phone in callers.calls if not phone.result.over),
         silent=mark.silent,
         failover=total,
         stages=tuple(named),
