@@ -327,6 +327,8 @@ def _is_starting(view: View, comp: Dn, fact: AssignmentFact) -> bool:
 def _is_able(view: View, comp: Dn) -> bool:
     """Whether the component can be called, or, when it is instantiated by being assigned, started."""
     fact = view.facts.component(comp)
+    if view.facts.node(view.host[view.index.unit_of_component[comp].dn]).failfast:
+        return False
     if fact.doomed or fact.terminating or fact.doing is not None:
         return False
     if is_on_demand(view, comp):

@@ -161,6 +161,17 @@ class AmfEngine:
         self._quorum_is(turn, quorate=change.quorate)
         return self._end(turn, before)
 
+    def actives(self, node_id: NodeId) -> list[Dn]:
+        """The components of a node that may be doing a CSI's work: what its executive stops when the lease ends."""
+        view = self.view
+        names = {name for name, fact in view.facts.nodes.items() if fact.node_id == node_id}
+        return [
+            comp
+            for comp in view.index.components
+            if view.host[view.index.unit_of_component[comp].dn] in names
+            and any(holds(row) for _, row in assignments_of_component(view, comp))
+        ]
+
     def snapshot(self) -> AmfSnapshot:
         """The model and the facts."""
         return AmfSnapshot(encode(self._view.index.cluster), self._view.facts)

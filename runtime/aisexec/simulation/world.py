@@ -85,6 +85,7 @@ class Site:
     incarnation: int = 0
     next_client: int = 1
     last_sent: float = 0.0
+    last_command: float = 0.0
     processes: dict[Dn, Process] = field(default_factory=dict)
 
 
@@ -205,11 +206,16 @@ class World:
                         self._at(delay, "_ring", number, key, part.order)
                 case Run(node, command):
                     if self.sites[node].part == number:
-                        self._at(self._delay(0.002), "_command", node, self.sites[node].incarnation, command)
+                        self._run(self.sites[node], command)
                 case Log(_, text):
                     self.trace.append(f"{self.now:9.4f}   {text}")
                 case Multicast(node, message):
                     self.send(self.sites[node], 0, message)
+
+    def _run(self, site: Site, command: Message) -> None:
+        """Commands of a node are carried out in their order."""
+        site.last_command = max(self.now + self._delay(0.002), site.last_command + 1e-6)
+        self._at(site.last_command - self.now, "_command", site.node_id, site.incarnation, command)
 
     def _ring(self, number: int, key: str, generation: int) -> None:
         part, alive = self.parts[number], self._alive(number)
@@ -225,12 +231,13 @@ class World:
         number = self._next_part
         self._next_part += 1
         keepers = [member for member in members if member in former]
+        # An era of its own: a stale partition that outlived the others never uses order numbers again.
+        order = max([order, *(old.order for old in self.parts.values())])
         part = Part(members, quorate, order)
         if keepers:
             source = self.sites[keepers[0]]
             assert source.part is not None
             old = self.parts[source.part]
-            part.order = old.order
             encoded = [wire.encode(self.sites[keeper].engine.snapshot()) for keeper in keepers]
             if any(other != encoded[0] for other in encoded):
                 raise Violation("replicas have different facts")
