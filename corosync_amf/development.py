@@ -48,6 +48,7 @@ class DevelopmentNode:
     directory: Path
     process: subprocess.Popen[bytes] | None = None
     frozen: bool = False
+    cut: bool = False
 
     @property
     def socket_path(self) -> Path:
@@ -148,7 +149,8 @@ class DevelopmentCluster:
 
     @property
     def survivors(self) -> list[DevelopmentNode]:
-        return [node for node in self.nodes if node.running and not node.frozen]
+        """The nodes that run and are not cut off from the others."""
+        return [node for node in self.nodes if node.running and not node.frozen and not node.cut]
 
     # ---- what is going on
 
@@ -205,13 +207,17 @@ class DevelopmentCluster:
                     return pid
         raise NotExist(f"{component} is not running")
 
+    def signal_component(self, component: Dn, number: signal.Signals) -> None:
+        """Send a signal to a component's process. Raises: NotExist: it is not running."""
+        os.kill(self.component_process(component), number)
+
     # ---- faults
 
     async def kill_component(self, si: str | None = None) -> Fault:
         """SIGKILL to the active component of a service instance (the first, by default)."""
         fault = await self._fault("kill -9 of the component", si)
         component = await self._active_component(fault.si)
-        os.kill(self.component_process(component), signal.SIGKILL)
+        self.signal_component(component, signal.SIGKILL)
         return fault
 
     async def kill_node(self, name: str | None = None, si: str | None = None) -> Fault:
@@ -245,13 +251,14 @@ class DevelopmentCluster:
         cut = {self.node(name).node_id for name in names} or {(await self.active_node(fault.si)).node_id}
         for node in self.nodes:
             others = {other.node_id for other in self.nodes} - {node.node_id}
-            blocked = others - cut if node.node_id in cut else others & cut
-            self._block(node, blocked)
+            node.cut = node.node_id in cut and 2 * len(cut) < len(self.nodes)
+            self._block(node, others - cut if node.node_id in cut else others & cut)
         return fault
 
     def heal(self) -> None:
         """End all partitions."""
         for node in self.nodes:
+            node.cut = False
             self._block(node, set())
 
     async def swap(self, si: str | None = None) -> Fault:

@@ -1,5 +1,6 @@
 """`amf dev`: a whole cluster on this machine, with keys to break it and the measured breakdown after each fault."""
 
+import os
 import sys
 import termios
 import tty
@@ -107,7 +108,7 @@ async def _keys() -> AsyncIterator[AsyncIterator[str]]:
 async def _read_keys() -> AsyncIterator[str]:
     while True:
         await anyio.wait_readable(sys.stdin.fileno())
-        key = sys.stdin.buffer.raw.read(1).decode(errors="replace")  # type: ignore[attr-defined]
+        key = os.read(sys.stdin.fileno(), 1).decode(errors="replace")
         yield key
         if not key:
             return

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from enum import IntEnum
 from typing import Any, Final
 
 import anyio
@@ -61,7 +62,7 @@ def _named(value: Any) -> Any:
         return {name: _named(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, (tuple, list)):
         return [_named(item) for item in value]
-    return value.name if hasattr(value, "name") and isinstance(value, int) else value
+    return value.name if isinstance(value, IntEnum) else value
 
 
 def as_table(status: Status) -> str:

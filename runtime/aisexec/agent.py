@@ -73,7 +73,7 @@ class Agent:
                 self._supervise(watch.Monitored(component, instance))
                 return
             case Notify(notification):
-                log.log(logging.WARNING if notification.alarm else logging.INFO, "%s", notification.text)
+                log.debug("notification %#x of %s: %s", notification.number, notification.object, notification.text)
                 return
             case Instantiate():
                 self._supervise(watch.Begun(command.component, command.ticket))

@@ -202,9 +202,9 @@ class Executive:
                 case CloseClient(client, reason):
                     self._listener.close_client(client, reason)
                 case Command(_, command):
-                    self._agent.run(command)
+                    self._agent.run(command)  # type: ignore[arg-type]  # only AMF's engine runs commands
                 case Local(_, client, request, message):
-                    self._agent.ask(client, request, message)
+                    self._agent.ask(client, request, message)  # type: ignore[arg-type]  # as `Node` found it to be
                 case Logged(level, text):
                     log.log(level, "%s", text)
                 case Fence(ring_seq, nodes):
@@ -225,7 +225,10 @@ class Executive:
         if (now >= deadline) != self._frozen and change is not None and change.quorate:
             self._frozen = not self._frozen
             log.warning("LEASE: %s", "over: active components are stopped" if self._frozen else "renewed: they go on")
-            self._agent.freeze(self._amf.actives(self._facts.node_id)) if self._frozen else self._agent.thaw()
+            if self._frozen:
+                self._agent.freeze(self._amf.actives(self._facts.node_id))
+            else:
+                self._agent.thaw()
         look = now + self._daemon.config.totem.token / LEASE_LOOKS
         self._lease_timer.set(min(look, deadline) if deadline > now else look)
 

@@ -7,6 +7,8 @@ every executive holds the same facts, decides alike, and carries out the command
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, assert_never
 
+import msgspec
+
 from corosync_amf.ais import Admin as AdminState
 from corosync_amf.ais import Dn, ErrorCode, HaReadiness, NodeId, Operational, Recovery
 from corosync_amf.engine import (
@@ -88,7 +90,7 @@ class AmfEngine:
     service: ClassVar[Service] = Service.AMF
     request_type: ClassVar[Any] = AmfRequest
     query_type: ClassVar[Any] = AmfQuery
-    snapshot_type: ClassVar[type[AmfSnapshot]] = AmfSnapshot
+    snapshot_type: ClassVar[type[msgspec.Struct]] = AmfSnapshot
 
     def __init__(self, cluster: Cluster) -> None:
         self._use(cluster, Facts())
