@@ -10,15 +10,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.common import RUNS, Row, print_table, repeat
+from tests.real.namespaces import Machines, have_namespaces
 
 NODES = (1, 2, 3)
 KEY = bytes(range(128))
-FORMED_SECONDS = 20.0
+Addresses = dict[int, tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,10 @@ MEGABYTE = Load(1_000_000, 6)
 class Member:
     """One node in a process of its own; see `bench.ring_member`."""
 
-    def __init__(self, node: int, ports: dict[int, int]) -> None:
-        options = {"node": node, "key": KEY.hex(), "ports": ports}
+    def __init__(self, node: int, addresses: Addresses, prefix: Sequence[str]) -> None:
+        options = {"node": node, "key": KEY.hex(), "addresses": addresses}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.ring_member", json.dumps(options)],
+            [*prefix, sys.executable, "-m", "bench.ring_member", json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -72,13 +73,13 @@ class Member:
 
 
 @contextmanager
-def ring() -> Iterator[list[Member]]:
-    """Three members that have formed a ring."""
-    ports = _free_ports()
+def ring(machines: Machines | None = None) -> Iterator[list[Member]]:
+    """Three members that have formed a ring, on loopback or each on a machine (a network namespace) of its own."""
     members: list[Member] = []
     try:
+        addresses = _free_ports() if machines is None else {node: (machines.ipv4(node), 5405) for node in NODES}
         for node in NODES:
-            members.append(Member(node, ports))
+            members.append(Member(node, addresses, machines.command(node) if machines else ()))
         for member in members:
             member.answer()  # the ring is formed
         yield members
@@ -87,12 +88,12 @@ def ring() -> Iterator[list[Member]]:
             member.stop()
 
 
-def _free_ports() -> dict[int, int]:
+def _free_ports() -> Addresses:
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in NODES]
     try:
         for sock in sockets:
             sock.bind(("127.0.0.1", 0))
-        return {node: sock.getsockname()[1] for node, sock in zip(NODES, sockets, strict=True)}
+        return {node: sock.getsockname() for node, sock in zip(NODES, sockets, strict=True)}
     finally:
         for sock in sockets:
             sock.close()
@@ -147,11 +148,18 @@ def run(quick: bool = False) -> None:
     cpu = Row("idle CPU of one node", "%", 5, 1, less_is_better=True)
     memory = Row("memory of one idle node", "MB", 80, 45, less_is_better=True)
     cold = Row("cold start of three nodes to membership", "ms", 1000, 300, less_is_better=True)
+    busy = os.getloadavg()[0]
     with ring() as members:
         repeat([cpu, memory], lambda: idle(members, seconds), runs)
         repeat([delay], lambda: [latency(members, 20 if quick else 200)], runs)
         for row, load, unit in throughput:
             repeat([row], lambda load=load, unit=unit: [rate(members, load, seconds) / unit], runs)  # type: ignore[misc]
     repeat([cold], lambda: [cold_start()], runs)
-    title = f"Embedded group, 3 processes on {os.cpu_count()} CPUs, loopback, AES-256-GCM ({time.strftime('%F')})"
-    print_table(title, [*(row for row, _, _ in throughput), delay, cpu, memory, cold])
+    rows = [*(row for row, _, _ in throughput), delay, cpu, memory, cold]
+    if have_namespaces():
+        wire = Row("60 KB over an Ethernet MTU (1500), segmented", "MB/s")
+        with Machines(3) as machines, ring(machines) as members:
+            repeat([wire], lambda: [rate(members, SIXTY_KB, seconds) * 60_000 / 1e6], runs)
+        rows.insert(5, wire)
+    where = f"3 processes on {os.cpu_count()} CPUs (load before: {busy:.1f}), loopback, AES-256-GCM"
+    print_table(f"Embedded group, {where}, {time.strftime('%F')}", rows)

@@ -23,16 +23,16 @@ unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class Member:
-    def __init__(self, node: int, key: bytes, ports: dict[int, int]) -> None:
+    def __init__(self, node: int, key: bytes, addresses: dict[int, tuple[str, int]]) -> None:
         self.node = node
-        self.nodes = tuple(sorted(ports))
+        self.nodes = tuple(sorted(addresses))
         self.group = EmbeddedGroup(
             EmbeddedOptions(
                 node_id=node,
                 incarnation=time.time_ns(),
-                address="127.0.0.1",
-                port=ports[node],
-                peers={other: ("127.0.0.1", port) for other, port in ports.items()},
+                address=addresses[node][0],
+                port=addresses[node][1],
+                peers=addresses,
                 key=key,
             )
         )
@@ -84,6 +84,7 @@ class Member:
         self.sending = False
         answer(rate=got / took)
         await self.until_quiet()
+        self.batch = 0
         answer(quiet=1)
 
     async def until_quiet(self) -> None:
@@ -146,8 +147,8 @@ def resident_bytes() -> int:
 
 async def main() -> None:
     options = json.loads(sys.argv[1])
-    ports = {int(node): port for node, port in options["ports"].items()}
-    member = Member(options["node"], bytes.fromhex(options["key"]), ports)
+    addresses = {int(node): (address, port) for node, (address, port) in options["addresses"].items()}
+    member = Member(options["node"], bytes.fromhex(options["key"]), addresses)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(member.group.run, member.deliver))
         await member.obey()

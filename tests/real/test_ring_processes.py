@@ -25,7 +25,7 @@ def options(addresses: dict[int, str], node: int, **more: Any) -> dict[str, Any]
 def test_processes_agree_on_one_order_of_many_messages(nodes: RingNodes) -> None:
     addresses = {node: loopback_address() for node in (1, 2, 3)}
     for number in addresses:
-        nodes[number] = RingNode(options(addresses, number))
+        nodes[number] = RingNode(options(addresses, number, token=5.0))
     nodes.formed(1, 2, 3)
     for node in nodes.values():
         node.tell("send 2000 100")
