@@ -262,6 +262,8 @@ async def test_handles_have_their_own_rights(cluster: Loopback) -> None:
                 await getattr(reader, name)(*arguments)
         with pytest.raises(errors.Access):
             reader.synchronize_async()
+        with pytest.raises(errors.InvalidParam):
+            await reader.synchronize(timeout=-1)
         for call in (blind.read([IoVector("s")]), blind.read_all()):
             with pytest.raises(errors.Access):
                 await call

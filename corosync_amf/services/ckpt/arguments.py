@@ -106,8 +106,10 @@ def parts_of(vector: object) -> list[Part]:
     parts: list[Part] = []
     for index, element in enumerate(_elements(vector)):
         try:
-            offset = check_int(element.offset, "offset", maximum=INT_MAX)
-            parts.append(Part(section_id_of(element.section_id), offset, check_bytes(element.data)))
+            section_id, offset, data = section_id_of(element.section_id), element.offset, element.data
+            if type(offset) is not int or offset:
+                offset = check_int(offset, "offset", maximum=INT_MAX)
+            parts.append(Part(section_id, offset, data if type(data) is bytes else check_bytes(data)))
         except InvalidParam as error:
             error.erroneous_vector_index = index
             raise
@@ -131,9 +133,9 @@ def extents_of(vector: object) -> list[Extent]:
 def _elements(vector: object) -> Sequence[IoVector]:
     if not isinstance(vector, Sequence):
         raise InvalidParam("the vector must be a sequence of IoVector")
-    for index, element in enumerate(vector):
-        if not isinstance(element, IoVector):
-            raise InvalidParam(f"an IoVector is wanted, not {element!r}", erroneous_vector_index=index)
+    for element in vector:
+        if type(element) is not IoVector:
+            raise InvalidParam(f"an IoVector is wanted, not {element!r}", erroneous_vector_index=vector.index(element))
     return vector
 
 

@@ -19,7 +19,7 @@ from corosync_amf.errors import (
     NoResources,
 )
 from corosync_amf.following import Following
-from corosync_amf.service import Pending, check_bytes, check_enum, check_int
+from corosync_amf.service import Pending, check_bytes, check_enum, check_int, check_timeout
 
 from . import messages as m
 from .arguments import (
@@ -51,6 +51,7 @@ from .values import (
 if TYPE_CHECKING:
     from .client import CkptService
 
+READ, WRITE = int(OpenFlags.READ), int(OpenFlags.WRITE)
 READ_ATTEMPTS: Final = 5
 
 
@@ -94,6 +95,7 @@ class Checkpoint:
         self.is_open = False
         self.is_streamed = False
         self.deletions = 0
+        self._rights = int(open_flags)  # plain numbers: flags are slow to combine
         self._service = service
         self._reading: anyio.Lock | None = None
 
@@ -145,7 +147,7 @@ class Checkpoint:
         WR_ALL_REPLICAS.
         Source: saCkptActiveReplicaSet.
         """
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         await self._service.request(m.SetActiveReplica(self.number), Done)
 
     async def status_get(self) -> CheckpointStatus:
@@ -164,7 +166,7 @@ class Checkpoint:
         """
         self._check()
         number = check_int(epoch, "epoch", maximum=INT_MAX)
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         await self._service.request(m.Fence(self.number, number), Done)
 
     # ---- sections
@@ -189,7 +191,7 @@ class Checkpoint:
         identity = None if section_id is None else section_id_of(section_id)
         content, time, number = check_bytes(data), check_time(expiration_time), check_epoch(epoch)
         check_new(self._limits, identity, content)
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         request = m.CreateSection(self.number, identity, content, time, number)
         return (await self._service.request(request, m.SectionCreated)).section_id
 
@@ -201,7 +203,7 @@ class Checkpoint:
         """
         self._check()
         request = m.DeleteSection(self.number, self._own_id(section_id), check_epoch(epoch))
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         await self._service.request(request, Done)
         self.deletions += 1
 
@@ -214,7 +216,7 @@ class Checkpoint:
         self._check()
         request = m.Overwrite(self.number, section_id_of(section_id), check_bytes(data), check_epoch(epoch))
         check_data(self._limits, request.data)
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         await self._service.request(request, Done)
 
     async def section_expiration_time_set(self, section_id: bytes | str, expiration_time: float | None) -> None:
@@ -225,7 +227,7 @@ class Checkpoint:
         """
         self._check()
         request = m.SetExpiration(self.number, self._own_id(section_id), check_time(expiration_time))
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         await self._service.request(request, Done)
 
     async def section_iteration_initialize(
@@ -241,7 +243,7 @@ class Checkpoint:
         chosen, time = check_enum(sections_chosen, SectionsChosen, "sections_chosen"), check_time(expiration_time)
         if time is None and chosen in (SectionsChosen.LEQ_EXPIRATION_TIME, SectionsChosen.GEQ_EXPIRATION_TIME):
             raise InvalidParam("the choice needs an expiration_time")
-        self._check_right(OpenFlags.READ | OpenFlags.WRITE)
+        self._check_right(READ | WRITE)
         first = await self.ask_page(m.ListSections(self.number, chosen, time, 0, None, 0))
         query = m.ListSections(self.number, chosen, time, 0, first.until, 1)
         return SectionIterator(self.ask_page, query, self._deleted)
@@ -259,7 +261,7 @@ class Checkpoint:
         self._check()
         parts, number = parts_of(vector), check_epoch(epoch)
         check_parts(self._limits, parts)
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         _check_call(sum([len(part.data) for part in parts]))
         await self._service.request(m.Write(self.number, parts, number), Done)
 
@@ -271,7 +273,7 @@ class Checkpoint:
         self._check()
         listed, number = changes_of(changes), check_epoch(epoch)
         check_changes(self._limits, listed)
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         _check_call(sum([len(change.data or b"") for change in listed]))
         await self._service.request(m.WriteBatch(self.number, listed, number), Done)
         self.deletions += any([change.data is None for change in listed])
@@ -286,7 +288,7 @@ class Checkpoint:
         self._check()
         extents = extents_of(vector)
         check_elements(extents)
-        self._check_right(OpenFlags.READ)
+        self._check_right(READ)
         return (await self._service.ask(m.Read(self.number, extents), m.Data)).items
 
     async def read_all(self) -> dict[bytes, bytes]:
@@ -294,7 +296,7 @@ class Checkpoint:
 
         Raises: Access: not opened for READ; NotExist: no active replica.
         """
-        self._check_right(OpenFlags.READ)
+        self._check_right(READ)
         return dict((await self._content())[0])
 
     async def _content(self) -> tuple[list[tuple[bytes, bytes]], m.Content]:
@@ -325,7 +327,9 @@ class Checkpoint:
         active replica; TimedOut.
         Source: saCkptCheckpointSynchronize.
         """
-        self._check_right(OpenFlags.WRITE)
+        self._check()
+        check_timeout(timeout)
+        self._check_right(WRITE)
         await self._service.request(m.Synchronize(self.number), Done, timeout=timeout)
 
     def synchronize_async(self, *, invocation: int | None = None) -> Pending[None]:
@@ -337,7 +341,7 @@ class Checkpoint:
         self._check()
         number = self._service.invocation(invocation)
         self._service.check_callback(Callback.SYNCHRONIZE)
-        self._check_right(OpenFlags.WRITE)
+        self._check_right(WRITE)
         return self._service.submit(
             m.Synchronize(self.number),
             Done,
@@ -381,7 +385,7 @@ class Checkpoint:
 
         async def start() -> list[SectionsChanged]:
             nonlocal since
-            self._check_right(OpenFlags.READ) if current else self._check()
+            self._check_right(READ) if current else self._check()
             self._service.check_callback(Callback.TRACK)
             if self.tracking is not Tracking.OFF:
                 raise Exist(f"checkpoint {self.name!r} is tracked already")
@@ -426,10 +430,10 @@ class Checkpoint:
             raise BadHandle(f"checkpoint {self.name!r} is closed")
         self._service.check_open()
 
-    def _check_right(self, right: OpenFlags) -> None:
+    def _check_right(self, right: int) -> None:
         self._check()
-        if not self.open_flags & right:
-            raise Access(f"checkpoint {self.name!r} was not opened for {right.name}")
+        if not self._rights & right:
+            raise Access(f"checkpoint {self.name!r} was not opened for {OpenFlags(right).name}")
 
     def _own_id(self, section_id: object) -> bytes:
         identity = section_id_of(section_id)
