@@ -78,8 +78,6 @@ def _happen(world: World, rng: random.Random, asked: dict[int, tuple[int, int]])
 
 def calm_down(world: World) -> None:
     """All nodes come back, the operator unlocks and repairs everything; then all must be well."""
-    for process in [process for _, process in world.processes()]:
-        process.is_stopped = False
     world.merge()
     world.run(2.0)
     for node in sorted(world.sites):

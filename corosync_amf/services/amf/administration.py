@@ -83,7 +83,8 @@ def asked(turn: Turn, message: Admin, origin: Origin) -> None:
         turn.refuse(origin, ErrorCode.TRY_AGAIN, "partition has no quorum")
         return
     _supersede(turn, dn, operation)
-    ahead = [other for other in turn.facts.operations if _overlap(turn.view, other.dn, dn)]
+    groups = groups_of(turn.view, dn)
+    ahead = [other for other in turn.facts.operations if other.dn == dn or set(other.groups) & set(groups)]
     refusal = refused(turn, dn, operation) if not ahead else None
     if not message.queue and refusal is None and (ahead or not is_settled(turn.view, dn)):
         refusal = ErrorCode.TRY_AGAIN, "another operation or a transition is under way"
@@ -94,7 +95,7 @@ def asked(turn: Turn, message: Admin, origin: Origin) -> None:
         return
     facts = turn.facts
     facts.last_operation += 1
-    facts.operations.append(Operation(facts.last_operation, dn, operation, origin, since=turn.time))
+    facts.operations.append(Operation(facts.last_operation, dn, operation, origin, groups, since=turn.time))
     if message.timeout is not None:
         turn.alarm(OPERATION, str(facts.last_operation), max(message.timeout, 0.0))
     turn.changed = True
@@ -120,10 +121,6 @@ def _supersede(turn: Turn, dn: Dn, operation: AdminOperation) -> None:
                 _finish(turn, other, (ErrorCode.INTERRUPT, f"{operation.name} took its place"))
 
 
-def _overlap(view: View, dn: Dn, other: Dn) -> bool:
-    return dn == other or bool(set(groups_of(view, dn)) & set(groups_of(view, other)))
-
-
 def attend(turn: Turn) -> None:
     """Begin the operations whose turn it is, and end those whose effect is complete."""
     _auto_adjust(turn)
@@ -136,7 +133,7 @@ def attend(turn: Turn) -> None:
 
 def _is_turn(turn: Turn, operation: Operation) -> bool:
     before = turn.facts.operations[: turn.facts.operations.index(operation)]
-    return not any(_overlap(turn.view, other.dn, operation.dn) for other in before)
+    return not any(other.dn == operation.dn or set(other.groups) & set(operation.groups) for other in before)
 
 
 def _start(turn: Turn, operation: Operation) -> None:
@@ -171,14 +168,7 @@ def is_settled(view: View, dn: Dn) -> bool:
     if any(callback.component in components for callback in view.facts.callbacks.values()):
         return False
     facts = [view.facts.component(comp) for comp in sorted(components)]
-    if any(fact.doing is not None or fact.terminating or fact.doomed for fact in facts):
-        return False
-    return not any(
-        row.invocation or not (row.confirmed or row.kept)
-        for held in view.facts.assignments.values()
-        for comp, row in held.items()
-        if comp in components
-    )
+    return not any(fact.doing is not None or fact.terminating or fact.doomed for fact in facts)
 
 
 # ---- refusals
@@ -569,5 +559,5 @@ def adjust_due(turn: Turn, group: Dn) -> None:
     if turn.facts.adjusting.pop(group, None) is not None:
         facts = turn.facts
         facts.last_operation += 1
-        facts.operations.append(Operation(facts.last_operation, group, _OP.SG_ADJUST, None, since=turn.time))
+        facts.operations.append(Operation(facts.last_operation, group, _OP.SG_ADJUST, None, [group], since=turn.time))
         turn.changed = True

@@ -130,6 +130,7 @@ def _next_attempt(turn: Turn, comp: Dn) -> None:
     node = turn.node_of(comp)
     policy, node_fact = turn.index.node_named[node], turn.facts.node(node)
     fact.attempt = 0
+    turn.blame(comp, "cannot be instantiated")
     _drop_assignments(turn, comp)
     turn.facts.unit(turn.index.unit_of_component[comp].dn).repairing = False
     set_presence(turn, comp, after(fact.presence, Happening.FAILED), fact.last_error, WARNING)
@@ -261,6 +262,7 @@ def _cleanup_failed(turn: Turn, comp: Dn, detail: str) -> None:
     _, fact = turn.component(comp)
     node = turn.node_of(comp)
     fact.doing, fact.disabled = None, True
+    turn.blame(comp, "cleanup failed")
     set_presence(turn, comp, after(fact.presence, Happening.CLEANUP_FAILED), detail, WARNING)
     text = f"cleanup failed ({detail or 'no reason given'}): end its processes on {node} by hand, then `amf repaired`"
     turn.raise_alarm(CLEANUP_FAILED_ALARM, comp, text)

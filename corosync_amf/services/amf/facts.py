@@ -110,12 +110,14 @@ class Callback(Fact):
 
 
 class Operation(Fact):
-    """An administrative operation. `origin` None: answered already (it took too long). `data` is its own note."""
+    """An administrative operation. `origin` None: answered already (it took too long). `groups`: the service groups
+    that it touches; `targets`: the SUs that it still has to deal with; `fault`: what went wrong meanwhile."""
 
     number: int
     dn: Dn
     operation: int
     origin: Origin | None
+    groups: list[Dn] = msgspec.field(default_factory=list)
     running: bool = False
     since: float = 0.0
     phase: int = 0

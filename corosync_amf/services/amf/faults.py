@@ -46,9 +46,7 @@ def detected(
         return
     fact.last_error = f"{source}: {detail}" if detail else source
     turn.notify(0x191, comp, fact.last_error)
-    for operation in turn.facts.operations:
-        if operation.running and not operation.fault:
-            operation.fault = f"{turn.index.short(comp)}: {fact.last_error}"
+    turn.blame(comp, fact.last_error)
     if node.disabled or not turn.facts.quorate:
         turn.say(comp, f"fault {fact.last_error}; cleanup only", WARNING)
         clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)

@@ -165,7 +165,8 @@ def _gathered(steps: list[Step], held: Mapping[Dn, set[Dn]]) -> list[Step]:
         elif step is changes[key][0]:
             csis = tuple(other.csis[0] for other in changes[key])
             gathered.append(Step(step.do, step.component, step.su, csis, step.ha_state, is_all=True, rank=step.rank))
-    return gathered
+    # "All that it has" must reach a component before what is added to that.
+    return sorted(gathered, key=lambda step: not step.is_all)
 
 
 def _steps_of(work: Work) -> list[Step]:

@@ -107,6 +107,13 @@ class Turn:
         del lines[:-HISTORY_MAX]
         self.effects.append(Log(level, f"AMF: {self.index.short(dn)}: {text}"))
 
+    def blame(self, comp: Dn, text: str) -> None:
+        """Tell the operations that run on the component's group that something has gone wrong."""
+        group = self.index.group_of_unit[self.index.unit_of_component[comp].dn].dn
+        for operation in self.facts.operations:
+            if operation.running and not operation.fault and group in operation.groups:
+                operation.fault = f"{self.index.short(comp)}: {text}"
+
     def notify(self, number: int, dn: Dn, text: str, old: int = 0, new: int = 0) -> None:
         """Tell watchers and the notification service of a state change."""
         self._publish(Notification(number, dn, self.time, text, old=old, new=new))

@@ -70,6 +70,8 @@ class Process:
     client: int
     csis: dict[Dn, HaState] = field(default_factory=dict)
     epochs: dict[Dn, int] = field(default_factory=dict)
+    asked: dict[int, list[Dn]] = field(default_factory=dict)
+    last_event: float = 0.0
     is_hung: bool = False
     is_stopped: bool = False
 
@@ -197,7 +199,7 @@ class World:
                     elif isinstance(message, Failed):
                         self.trace.append(f"{self.now:9.4f}   refused: {to.client} {message}")
                 case Event(to, message):
-                    self._at(self._delay(0.001), "_event", to, self.sites[to.node].incarnation, message)
+                    self._tell(self.sites[to.node], to, message)
                 case Alarm(key, delay, message):
                     if delay is None or message is None:
                         part.alarms.pop(key, None)
@@ -211,6 +213,13 @@ class World:
                     self.trace.append(f"{self.now:9.4f}   {text}")
                 case Multicast(node, message):
                     self.send(self.sites[node], 0, message)
+
+    def _tell(self, site: Site, to: Client, message: Message) -> None:
+        """Events of a client reach it in their order."""
+        process = next((process for process in site.processes.values() if process.client == to.number), None)
+        if process is not None:
+            process.last_event = max(self.now + self._delay(0.001), process.last_event + 1e-6)
+            self._at(process.last_event - self.now, "_event", site.node_id, process, message)
 
     def _run(self, site: Site, command: Message) -> None:
         """Commands of a node are carried out in their order."""
@@ -419,27 +428,26 @@ class World:
         if self._lives(node, process):
             self.send(self.sites[node], process.client, amf.ErrorReport(process.component, recovery))
 
-    def _event(self, to: Client, incarnation: int, message: Message) -> None:
-        site = self.sites[to.node]
-        process = next((p for p in site.processes.values() if p.client == to.number), None)
-        if site.incarnation != incarnation or process is None or process.is_hung or process.is_stopped:
+    def _event(self, node: NodeId, process: Process, message: Message) -> None:
+        if not self._lives(node, process) or process.is_hung:
             return
         match message:
             case amf.CsiSet(_, _, state, descriptor):
                 names = list(process.csis) if descriptor.flags is amf.CsiFlags.TARGET_ALL else [descriptor.name]
+                process.asked[message.invocation] = names
                 for csi in names:
                     self._believe(process, csi, state, descriptor.epoch)
                 if self._happens(self.chances.dies_in_callback):
-                    self.die(to.node, process)
+                    self.die(node, process)
                 else:
-                    self._at(self._delay(0.005), "_answer", to.node, process, message)
+                    self._at(self._delay(0.005), "_answer", node, process, message)
             case amf.CsiRemove(_, _, csi):
                 if process.csis.get(csi) in WORKING:
                     raise Violation(f"{process.component} loses {csi} while {process.csis[csi].name}")
-                self._at(self._delay(0.005), "_answer", to.node, process, message)
+                self._at(self._delay(0.005), "_answer", node, process, message)
             case amf.ComponentTerminate():
                 process.csis.clear()
-                self._at(self._delay(0.005), "_answer", to.node, process, message)
+                self._at(self._delay(0.005), "_answer", node, process, message)
             case _:
                 pass
 
@@ -477,21 +485,19 @@ class World:
 
     def _stop_work(self, node: NodeId, process: Process, message: Any) -> None:
         match message:
-            case amf.CsiSet(invocation, _, state, descriptor):
-                is_all = descriptor.flags is amf.CsiFlags.TARGET_ALL
-                for csi in list(process.csis) if is_all else [descriptor.name]:
-                    process.csis[csi] = state
+            case amf.CsiSet(invocation, _, state):
+                names = process.asked.pop(invocation, [])
+                process.csis |= dict.fromkeys(names, state)
                 if state is HaState.QUIESCING:
-                    self._at(self._delay(0.2), "_complete", node, process, invocation, descriptor.name)
+                    self._at(self._delay(0.2), "_complete", node, process, invocation, names)
             case amf.CsiRemove(_, _, csi):
                 process.csis.pop(csi, None)
             case _:
                 pass
 
-    def _complete(self, node: NodeId, process: Process, invocation: int, csi: Dn) -> None:
+    def _complete(self, node: NodeId, process: Process, invocation: int, names: list[Dn]) -> None:
         if not self._lives(node, process) or process.is_hung:
             return
-        names = [csi] if csi else list(process.csis)
         if any(process.csis.get(name) is HaState.QUIESCING for name in names):
             for name in names:
                 process.csis[name] = HaState.QUIESCED
