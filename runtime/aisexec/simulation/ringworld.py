@@ -200,7 +200,7 @@ class RingWorld:
         self._quiet = True
         self.network.heal()
         options = self.network.options
-        self.network.options = replace(options, loss=0.0, corrupt=0.0)
+        self.network.options = replace(options, loss=0.0, corrupt=0.0, reorder=0.0)
         for node, ring in sorted(self.rings.items()):
             if ring.left or (node, self._lives[node].life) in self._crashed:
                 self.crash(node)
@@ -265,24 +265,24 @@ def _brief(message: tuple[NodeId, bytes]) -> str:
 
 def _draw(rng: random.Random) -> _Plan:
     bad = rng.random()
+    token = rng.choice((0.3, 0.5, 1.0))
     packets = PacketOptions(
         loss=rng.choice((0.0, 0.01, 0.1, 0.2)) * bad,
         duplicate=rng.choice((0.0, 0.05)),
         corrupt=rng.choice((0.0, 0.01)),
-        delay_mean=rng.choice((0.0002, 0.001, 0.004)),
+        delay_mean=min(rng.choice((0.0002, 0.001, 0.004, 0.015)), token / 75),
         reorder=rng.choice((0.0, 0.0, 0.1)),
         reorder_delay=rng.choice((0.002, 0.02, 0.3)),
     )
-    timeouts = Timeouts.from_token(rng.choice((0.3, 0.5, 1.0)))
     return _Plan(
         nodes=rng.choice((1, 2, 3, 3, 3, 4, 5, 5, 7)),
         packets=packets,
-        timeouts=timeouts,
+        timeouts=Timeouts.from_token(token),
         packet_bytes_max=rng.choice((512, 1400, 1400, 9000, 60_000)),
         window_bytes=rng.choice((4096, 50_000, 212_992, 4_000_000)),
         sealed=rng.random() < 0.3,
         seconds=rng.choice((4.0, 8.0)),
-        fault_every=rng.choice((0.1, 0.4, 1.0)),
+        fault_every=rng.choice((0.03, 0.1, 0.4, 1.0)),
         multicast_every=rng.choice((0.001, 0.005, 0.02)),
         peers_known=rng.random() < 0.5,
         payload_bytes=rng.choice((200, 3000, 30_000)),

@@ -44,6 +44,11 @@ class Circulation:
     def turning(self) -> bool:
         return self._hop > 0
 
+    @property
+    def all_safe(self) -> bool:
+        """Whether all that this member sent is held by all."""
+        return self.ordering.safe >= self.ordering.sent
+
     def take_frame(self, body: bytes) -> bool:
         """Keep a frame. True when it shows that a member further on has the token.
 

@@ -6,7 +6,7 @@ are left in `proc` without `fail` say the same, they are agreed.
 Source: Totem single-ring protocol, membership: my_proc_set, my_fail_set, consensus.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aisexec.totem.packets import Join
 from corosync_amf.ais import NodeId
@@ -100,3 +100,20 @@ class Gathering:
     def all_fresh(self) -> bool:
         """No node heard was in a ring before."""
         return all(join.fresh for join in self.joins.values())
+
+
+def reason_to_gather(
+    local: NodeId, ring_seq: int, incarnations: Mapping[NodeId, int], sender: NodeId, incarnation: int, join: Join
+) -> str | None:
+    """Why a member of an operational ring gathers when it hears a join message; None when it does not.
+
+    Messages that members sent before the ring was formed are late. A stranger that has given this node up is left
+    alone: its ring will show itself, and then be merged.
+    """
+    if incarnations.get(sender) == incarnation:
+        if join.ring_seq < ring_seq:
+            return None
+        return join.reason if ", says node " in join.reason else f"{join.reason}, says node {sender}"
+    if local in join.fail:
+        return None
+    return f"node {sender} was started again" if sender in incarnations else f"node {sender} joins"

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 
 from aisexec.groups import RingId
 from aisexec.totem import packets
+from aisexec.totem.agreement import Agreement, names
 from aisexec.totem.circulation import Circulation
 from aisexec.totem.contacts import Contacts
 from aisexec.totem.delivery import Delivery
@@ -42,8 +43,8 @@ from aisexec.totem.formation import Formation
 from aisexec.totem.fragments import Outbox, content_bytes_max
 from aisexec.totem.intake import Intake, Packet
 from aisexec.totem.lives import Lives
-from aisexec.totem.membership import Gathering
-from aisexec.totem.packets import BadPacket, Commit, Control, Entry, Join, Token
+from aisexec.totem.membership import Gathering, reason_to_gather
+from aisexec.totem.packets import BadPacket, Commit, Control, Join, Token
 from aisexec.totem.seal import Seal
 from aisexec.totem.timers import Timer, Timers
 from corosync_amf.ais import NodeId
@@ -100,9 +101,7 @@ class Ring:
         self._reason = ""
         self._leaving = False
         # the next ring: `_gathering` in every state but OPERATIONAL, `_formation` in COMMIT and RECOVERY
-        self._ring_seq = self._committed_seq = options.ring_seq
-        self._settle_at = now
-        self._join_number = 0
+        self._agreement = Agreement(options, seal, self._timers, self._lives)
         self._gathering: Gathering | None = None
         self._formation: Formation | None = None
 
@@ -111,12 +110,10 @@ class Ring:
         """Bytes queued and not yet sent."""
         return self._outbox.backlog_bytes
 
-    # What drivers call
-
     def start(self, now: float) -> list[Effect]:
         """Look for other nodes; a REGULAR configuration follows, of this node alone when nobody answers."""
         self._now = now
-        self._settle_at = now + self._options.join_jitter + 2 * self._timeouts.join
+        self._agreement.start(now)
         self._gather("this node starts")
         return self._finish()
 
@@ -130,9 +127,12 @@ class Ring:
             return []
         if isinstance(event, Received):
             self._receive(event)
+        elif self._leaving:
+            pass  # nothing more is taken
         elif isinstance(event, Leave):
-            self._leave()
-        elif not self._leaving:
+            self._leaving = True
+            self._timers.set(Timer.GOODBYE, now + self._timeouts.token)
+        else:
             self._multicast(event.payloads if isinstance(event, MulticastMany) else [event.payload])
         return self._finish()
 
@@ -149,7 +149,8 @@ class Ring:
 
     def _finish(self) -> list[Effect]:
         self._deliver()
-        if self._leaving and not self.left and self._said_everything():
+        leaving = self._leaving and not self.left and not self._outbox and self.state is OPERATIONAL
+        if leaving and self._installed is not None and self._installed.all_safe:
             self._say_goodbye()
         out, self._out = self._out, []
         return out
@@ -279,8 +280,6 @@ class Ring:
         else:
             self._out += circulation.ask_release()
 
-    # Upwards
-
     def _order_alone(self, circulation: Circulation) -> None:
         while self._outbox:
             circulation.order_alone(self._outbox)
@@ -313,14 +312,13 @@ class Ring:
         if before is None:
             self._reason = reason
             if self._installed is not None:
-                self._log("notice", f"Ring {self.ring_id.seq} of nodes {_names(self.members)} ends: {reason}")
+                self._log("notice", f"Ring {self.ring_id.seq} of nodes {names(self.members)} ends: {reason}")
         else:
             self._log("info", f"The membership is gathered again: {reason}")
         if self._formation is not None:
             self._formation.absorb()
         proc, given_up = (before.proc, before.fail) if before is not None else (set(self.members), set[NodeId]())
-        first = (self._options.incarnation, self._join_number + 1)
-        gathering = Gathering(self._local, {*proc, *also}, {*given_up, *fail}, now, first)
+        gathering = self._agreement.gather({*proc, *also}, {*given_up, *fail}, now)
         if self._contacts.asked_since is not None:
             gathering.asked(self._ring_members(), self._contacts.asked_since)
         gathering.give_up(gathering.silent(self.heard, now, self._timeouts.silence))
@@ -333,23 +331,15 @@ class Ring:
         self.state = GATHER
         self.counters.gathers += 1
         self._timers.clear()
-        self._timers.set(Timer.CONSENSUS, now + self._timeouts.consensus)
         self._timers.set(Timer.PROBE, now + self._timeouts.probe)
-        if self._options.join_jitter:
-            self._timers.set(Timer.JOIN, now + self._options.join_jitter)
-        else:
-            self._send_join(gathering)
-        self._form_if_agreed(gathering)
+        fresh = self._installed is None
+        self._gather_on(gathering, self._agreement.begin(gathering, self._reason, fresh=fresh, now=now))
 
-    def _send_join(self, gathering: Gathering) -> None:
-        self._join_number += 1
-        proc, fail = gathering.sorted_sets()
-        gone = tuple((node, self.departed[node]) for node in proc if node in self.departed)
-        last = tuple((node, *self._lives.last_join(node)) for node in fail)
-        fresh, reason = self._installed is None, self._reason[: packets.REASON_MAX]
-        join = Join(self._join_number, self._ring_seq, fresh, proc, fail, reason, gone, last)
-        self._out.append(Broadcast([self._seal.seal(packets.JOIN, packets.pack_control(join))], beyond=True))
-        self._timers.set(Timer.JOIN, self._now + self._timeouts.join)
+    def _gather_on(self, gathering: Gathering, said: list[Effect]) -> None:
+        """Send what was said; form the ring if that was all that was missing."""
+        self._out += said
+        if (commit := self._agreement.proposal(gathering, self._now)) is not None:
+            self._first_round(commit)
 
     def _on_join(self, sender: NodeId, incarnation: int, join: Join) -> None:
         if self._lives.is_late(sender, incarnation, join):
@@ -358,18 +348,17 @@ class Ring:
         if self._too_many({*join.proc, sender, *self.members}, sender):
             return
         self._lives.hear(sender, incarnation, join, self._local)
-        self._ring_seq = max(self._ring_seq, join.ring_seq)
+        self._agreement.ring_seq = max(self._agreement.ring_seq, join.ring_seq)
         gathering = self._gathering
         if gathering is None:
-            self._on_join_when_operational(sender, incarnation, join)
+            reason = reason_to_gather(self._local, self.ring_id.seq, self.incarnations, sender, incarnation, join)
+            if reason is not None:
+                self._gather(reason, join=(sender, join))
         elif self._formation is None:
-            if gathering.hear(sender, join, self._now):
-                self._sets_changed(gathering)
-            self._form_if_agreed(gathering)
+            changed = gathering.hear(sender, join, self._now)
+            self._gather_on(gathering, self._agreement.changed(gathering, self._now) if changed else [])
         elif self._formation.has_left(sender, incarnation, join, gathering):
             self._gather(f"node {sender} gathers again", join=(sender, join))
-        else:
-            self.counters.dropped_stale += 1
 
     def _too_many(self, nodes: set[NodeId], sender: NodeId) -> bool:
         most = self._options.members_max
@@ -377,52 +366,6 @@ class Ring:
             return False
         self._out += self._intake.report(f"Node {sender} refused: more than {most} members", sender, self._now)
         return True
-
-    def _on_join_when_operational(self, sender: NodeId, incarnation: int, join: Join) -> None:
-        """Joins sent before this ring was formed are late; from a node that gave this one up they are left alone: its
-        ring will show itself, and then be merged."""
-        is_member = self.incarnations.get(sender) == incarnation
-        if join.ring_seq < self.ring_id.seq if is_member else self._local in join.fail:
-            self.counters.dropped_stale += 1
-            return
-        if is_member:
-            reason = f"{join.reason}, says node {sender}"
-        else:
-            reason = f"node {sender} was started again" if sender in self.members else f"node {sender} joins"
-        self._gather(reason, join=(sender, join))
-
-    def _sets_changed(self, gathering: Gathering) -> None:
-        self._timers.set(Timer.CONSENSUS, self._now + self._timeouts.consensus)
-        self._send_join(gathering)
-        self._form_if_agreed(gathering)
-
-    def _join_again(self, gathering: Gathering) -> None:
-        silent = gathering.silent(self.heard, self._now, self._timeouts.silence)
-        if gathering.give_up(silent):
-            self._log("info", f"No answer from {_names(silent)}")
-            self._sets_changed(gathering)
-        else:
-            self._send_join(gathering)
-
-    def _consensus_is_late(self, gathering: Gathering) -> None:
-        """Give up those that do not agree; or the representative, when all agree and it sends no commit token."""
-        late = gathering.laggards() or [gathering.members[0]]
-        gathering.give_up(late)
-        self._log("info", f"No agreement with {_names(late)}")
-        self._sets_changed(gathering)
-
-    def _form_if_agreed(self, gathering: Gathering) -> None:
-        """The representative sends the commit token when all agree. At a first start it gives the others a moment,
-        or every cold start would begin with rings of one."""
-        members = gathering.members
-        if self.state is not GATHER or members[0] != self._local or gathering.laggards():
-            return
-        waits = self._installed is None and gathering.all_fresh() and self._now < self._settle_at
-        if waits and not (self._options.peers and gathering.proc.issuperset(self._options.peers)):
-            self._timers.set(Timer.SETTLE, self._settle_at)
-            return
-        ring_seq = max(self._ring_seq, gathering.ring_seq()) + 1
-        self._first_round(Commit(ring_seq, 0, tuple(Entry(node) for node in members)))
 
     # COMMIT and RECOVERY
 
@@ -442,13 +385,12 @@ class Ring:
     def _is_wanted(self, commit: Commit) -> bool:
         """Whether this would be a new ring, of the members that this node has agreed to."""
         agreed = self._gathering is not None and commit.members == self._gathering.members
-        return agreed and self.state is not RECOVERY and commit.ring_seq > self._committed_seq
+        return agreed and self.state is not RECOVERY and commit.ring_seq > self._agreement.committed_seq
 
     def _first_round(self, commit: Commit) -> None:
         self._deliver()
         self._formation = formation = Formation(commit, self._options, self._seal, self.counters, self._installed)
-        self._committed_seq = commit.ring_seq
-        self._ring_seq = max(self._ring_seq, commit.ring_seq)
+        self._agreement.commit(commit.ring_seq)
         self.state = COMMIT
         self._timers.clear()
         self._contacts.asked_since = None
@@ -467,7 +409,7 @@ class Ring:
         self._out += formation.finish(self._delivery, self._reason)
         self.ring_id, self.members = formation.commit.ring_id, formation.members
         self.incarnations = formation.incarnations()
-        self._log("notice", f"Ring {self.ring_id.seq} of nodes {_names(self.members)} is operational")
+        self._log("notice", f"Ring {self.ring_id.seq} of nodes {names(self.members)} is operational")
         self.counters.configurations += 1
         self.state = OPERATIONAL
         self._lives.joined(self.incarnations)
@@ -480,7 +422,7 @@ class Ring:
         if len(self.members) == 1 and self._installed is not None:
             self._order_alone(self._installed)
 
-    # Other rings
+    # Other rings, leaving, time
 
     def _on_merge(self, sender: NodeId, incarnation: int) -> None:
         """Another ring exists. It is joined when its node answers: what cannot hear this node cannot be joined."""
@@ -501,19 +443,6 @@ class Ring:
             body = packets.pack_control(packets.Merge(self.ring_id.seq))
             self._out.append(Broadcast([self._seal.seal(packets.MERGE, body)], beyond=True))
 
-    # Leaving
-
-    def _leave(self) -> None:
-        if not self._leaving:
-            self._leaving = True
-            self._timers.set(Timer.GOODBYE, self._now + self._timeouts.token)
-
-    def _said_everything(self) -> bool:
-        circulation = self._installed
-        if self.state is not OPERATIONAL or circulation is None:
-            return False
-        return not self._outbox and circulation.ordering.safe >= circulation.ordering.sent
-
     def _say_goodbye(self) -> None:
         """Twice, for one may get lost."""
         self._out.append(Broadcast([self._seal.seal(packets.GOODBYE, b"") for _ in range(2)], beyond=True))
@@ -530,11 +459,9 @@ class Ring:
                 self._gather(f"node {sender} said goodbye", fail=(sender,))
         elif self._formation is None:
             if gathering.give_up([sender]):
-                self._sets_changed(gathering)
+                self._gather_on(gathering, self._agreement.changed(gathering, self._now))
         elif sender in self._formation.members:
             self._gather(f"node {sender} said goodbye", fail=(sender,))
-
-    # Time
 
     def _act(self, timer: Timer) -> None:
         """What is done when a deadline has come."""
@@ -553,12 +480,12 @@ class Ring:
         elif timer is Timer.GOODBYE:
             self._say_goodbye()
         elif gathering is not None:
+            said: list[Effect] = []
             if timer is Timer.JOIN:
-                self._join_again(gathering)
-            elif timer is Timer.SETTLE:
-                self._form_if_agreed(gathering)
+                said = self._agreement.say_again(gathering, self.heard, self._now)
             elif timer is Timer.CONSENSUS:
-                self._consensus_is_late(gathering)
+                said = self._agreement.late(gathering, self._now)
+            self._gather_on(gathering, said)
 
     def _ask_everybody(self) -> None:
         self._timers.set(Timer.PROBE, self._now + self._timeouts.probe)
@@ -571,7 +498,3 @@ class Ring:
     def _ring_members(self) -> tuple[NodeId, ...]:
         """Of the ring that is forming, else of the installed one."""
         return self._formation.members if self._formation is not None else self.members
-
-
-def _names(nodes: Iterable[NodeId]) -> str:
-    return ", ".join(map(str, nodes))
