@@ -157,8 +157,10 @@ class Keeper:
         self._next: _Batch | None = None
         self._writing = anyio.Lock(fast_acquire=True)
         self._follower: anyio.CancelScope | None = None
-        self._is_handling = False
-        self._turn = anyio.Event()
+        self._untold: Encoded = {}
+        self._is_telling = False
+        self._news = anyio.Event()
+        self._told = anyio.Event()
 
     @classmethod
     async def open(
@@ -181,7 +183,10 @@ class Keeper:
     async def close(self) -> None:
         """Write what is queued, then give the checkpoint back."""
         self.stop_following()
-        await self.flush()
+        try:
+            await self.flush()
+        except AisError as error:
+            self._log.warning("%s: the last changes were not written: %s", self._checkpoint.name, error)
         await self._checkpoint.close()
 
     # ---- the active one
@@ -196,10 +201,7 @@ class Keeper:
         await self._checkpoint.fence(epoch)
         self.epoch, self._denied = epoch, None
         if self.is_following:
-            # The answer to the fence came behind all changes that stand before it.
-            while self._is_handling or self._service.session.waiting(stream_of(self._checkpoint.number)):
-                with anyio.move_on_after(DRAIN_LOOK_SECONDS):
-                    await self._turn.wait()
+            await self._catch_up()  # the answer to the fence came behind all changes that stand before it
         was_following = self.is_following
         self.stop_following()
         self._is_doubtful = False
@@ -311,47 +313,69 @@ class Keeper:
     # ---- the standby
 
     async def follow(self, follow: Follow) -> None:
-        """Keep `known` up to date from now on; call `follow` with each change that the active one makes.
+        """Keep `known` up to date from now on; call `follow` with the changes that the active one makes.
 
-        Returns when the present content is known. `follow` must not raise.
+        Changes that come while `follow` is busy are gathered for its next call. Returns when the present content is
+        known. `follow` must not raise.
         """
         self.stop_following()
         ready = anyio.Event()
         self._follower = scope = anyio.CancelScope()
+        self._untold, self._is_telling = {}, False
         self._group.start_soon(self._following, follow, ready, scope)
         await ready.wait()
 
     async def _following(self, follow: Follow, ready: anyio.Event, scope: anyio.CancelScope) -> None:
         try:
             with scope:
-                changes = self._checkpoint.changes(current=True)
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._tell, follow)
+                    await self._read_changes(ready)
+                    group.cancel_scope.cancel()
+        finally:
+            ready.set()
+            if self._follower is scope:
+                self.is_following = False
+
+    async def _read_changes(self, ready: anyio.Event) -> None:
+        """Read as fast as changes come: nothing else is read from the executive while too many of them wait."""
+        try:
+            async with self._checkpoint.changes(current=True) as changes:
                 first = await anext(changes)
                 self.known = {}
                 self._apply(first)
                 self.is_following = True
                 ready.set()
-                while True:
-                    self._is_handling = False
-                    self._turn.set()
-                    self._turn = anyio.Event()
-                    change = await anext(changes)
-                    self._is_handling = True
-                    await follow(self._apply(change))
-        except StopAsyncIteration:
-            pass
+                async for change in changes:
+                    self._untold.update(self._apply(change))
+                    self._news.set()
         except AisError as error:
             self._log.warning("%s cannot be followed: %s", self._checkpoint.name, error)
-        finally:
-            ready.set()
-            if self._follower is scope:
-                self.is_following = self._is_handling = False
+
+    async def _tell(self, follow: Follow) -> None:
+        while True:
+            if not self._untold:
+                self._news = anyio.Event()
+                await self._news.wait()
+            changes, self._untold, self._is_telling = self._untold, {}, True
+            await follow(changes)
+            self._is_telling = False
+            self._told.set()
+            self._told = anyio.Event()
+
+    async def _catch_up(self) -> None:
+        """Return when `follow` knows everything that has arrived."""
+        stream = stream_of(self._checkpoint.number)
+        while self._is_telling or self._untold or self._service.session.waiting(stream):
+            with anyio.move_on_after(DRAIN_LOOK_SECONDS):
+                await self._told.wait()
 
     def stop_following(self) -> None:
         """Follow no more."""
         if self._follower is not None:
             self._follower.cancel()
             self._follower = None
-        self.is_following = self._is_handling = False
+        self.is_following = False
 
     def _apply(self, changed: SectionsChanged) -> Encoded:
         changes: Encoded = {}

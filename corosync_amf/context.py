@@ -183,11 +183,18 @@ class ComponentContext:
             raise
         work.tasks.start(coroutine)
 
-    async def open(self, opening: Opening[S]) -> S:
-        """Open a session of any service, closed with the component: `await ctx.open(evt.initialize())`."""
-        service = await opening
-        self._opened.append(service)
-        return service
+    async def open(self, service: Opening[S]) -> S:
+        """Open a session of any service, closed with the component: `await ctx.open(ckpt.initialize())`."""
+        opened = await service
+        self._opened.append(opened)
+        return opened
+
+    async def close(self) -> None:
+        """For the component host: finalize what `open` opened."""
+        while self._opened:
+            service = self._opened.pop()
+            if service.is_open:
+                await service.finalize()
 
     def _work(self, csi: Dn | None) -> Work:
         name = csi if csi is not None else current_csi.get()

@@ -34,6 +34,8 @@ EXIT_NOT_STARTED: Final = 1
 EXIT_USAGE: Final = 2
 CHECKPOINT_FAILURES_MAX: Final = 3
 
+_FOR_OTHERS: Final = (amf.ProxiedInstantiate, amf.ProxiedCleanup, amf.ContainedInstantiate, amf.ContainedCleanup)
+
 T = TypeVar("T")
 
 
@@ -127,6 +129,8 @@ class Host:
     def _task(self, event: Any) -> tuple[str, float, Callable[[Any], Awaitable[None]]]:
         """What an event asks for, how long it may take, and who does it."""
         limits = self._limits
+        if getattr(event, "component", self._name) != self._name and not isinstance(event, _FOR_OTHERS):
+            return type(event).__name__, limits.callback_timeout, self._not_supported
         match event:
             case amf.CsiSet():
                 return "csi_set", limits.csi_set_timeout, self._csi_set
@@ -177,6 +181,7 @@ class Host:
         for work in self._works.values():
             await work.tasks.cancel()
         await self._call("terminate")
+        await self.ctx.close()
 
     async def _tell_group(self, event: amf.ProtectionGroupTrack) -> None:
         if event.csi in self._works:
@@ -230,6 +235,8 @@ class Host:
 
     async def _change(self, work: Work, event: amf.CsiSet) -> None:
         """Bring one CSI into its new HA state."""
+        if event.ha_state is work.assignment.ha_state is HaState.QUIESCED:
+            return  # it has said itself that it is
         assignment, descriptor, former = work.assignment, event.descriptor, work.assignment.ha_state
         async with work.lock:
             current_csi.set(str(assignment))
@@ -271,7 +278,7 @@ class Host:
     async def _stand_by(self, work: Work) -> None:
         work.is_serving = False
         await work.tasks.cancel()
-        if work.keeper is not None and work.policy.hot:
+        if work.keeper is not None and work.policy.hot and not work.keeper.is_following:
 
             async def follow(changes: Encoded) -> None:
                 await self._updated(work, changes)
@@ -347,8 +354,11 @@ class Host:
             try:
                 await _within(self._limits.callback_timeout, "checkpoint", self._write_round(work))
                 work.checkpoint_failures = 0
-            except (Library, AccessDenied):
+            except Library:
                 raise
+            except AccessDenied as deposed:
+                self._log.warning("checkpoint: %s", deposed)
+                return
             except Exception as failure:
                 self._count_failure(work, failure)
             due += period
