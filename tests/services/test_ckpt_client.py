@@ -410,6 +410,23 @@ async def test_changes_end_when_the_checkpoint_is_closed(cluster: Loopback) -> N
         assert items == [(), ()]
 
 
+async def test_a_second_iteration_over_changes_is_refused_and_leaves_the_first_alone(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        mine = await here.checkpoint_open("c", creation_attributes=SMALL)
+        other = await there.checkpoint_open("c")
+        async with mine.changes(current=True) as first:
+            assert (await anext(first)).changes == ()
+            with pytest.raises(errors.Exist):
+                await anext(mine.changes())
+            await other.section_create("s", b"data")
+            assert (await anext(first)).changes == (ckpt.SectionChange(b"s", CREATED, 0, b"data"),)
+        async with mine.changes() as again:
+            with anyio.move_on_after(0.05):
+                await anext(again)
+            await other.section_overwrite("s", b"more")
+            assert (await anext(again)).changes[0].data == b"more"
+
+
 async def test_tracked_changes_are_events_and_own_ones_are_left_out(cluster: Loopback) -> None:
     async with on(cluster, 1) as here, on(cluster, 2) as there:
         calls = await here.checkpoint_open("c", creation_attributes=SMALL)

@@ -381,16 +381,16 @@ class Checkpoint:
         replica.
         """
         session, stream = self._service.session, stream_of(self.number)
-        since = 0
+        since, is_ours = 0, False
 
         async def start() -> list[SectionsChanged]:
-            nonlocal since
+            nonlocal since, is_ours
             self._check_right(READ) if current else self._check()
             self._service.check_callback(Callback.TRACK)
             if self.tracking is not Tracking.OFF:
                 raise Exist(f"checkpoint {self.name!r} is tracked already")
             session.attach(stream, m.CkptEvent)
-            self.is_streamed = True
+            self.is_streamed = is_ours = True
             await self._service.track_some([self], Tracking.DATA)
             if not current:
                 return []
@@ -412,11 +412,9 @@ class Checkpoint:
                 if event.sequence > since
             ]
 
-        return Following(start, more, self._stream_ended)
+        return Following(start, more, lambda: self._stream_ended() if is_ours else None)
 
     def _stream_ended(self) -> None:
-        if not self.is_streamed:
-            return
         self.is_streamed = False
         self._service.session.detach(stream_of(self.number))
         if self.is_open and self.tracking is not Tracking.OFF:
