@@ -2,7 +2,8 @@
 
     from corosync_amf import ckpt, clm, amf         one service, or all over one connection:
     from corosync_amf import connect
-    from corosync_amf import Component              the base class of what AMF starts
+    from corosync_amf import Component              the base class of what AMF starts; its hooks get
+    from corosync_amf import ComponentContext, Assignment
     from corosync_amf import AisError, NotExist     one exception class per AIS error code
 
 Names are imported when they are first used, so that importing this package costs nothing.
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from corosync_amf import ais, errors
     from corosync_amf.cluster import Cluster, connect
     from corosync_amf.component import Component
+    from corosync_amf.context import ComponentContext
     from corosync_amf.errors import (
         Access,
         AccessDenied,
@@ -63,11 +65,13 @@ if TYPE_CHECKING:
         Version,
     )
     from corosync_amf.services import amf, ckpt, clm
+    from corosync_amf.work import Assignment
 
 __all__ = [
     "Access",
     "AccessDenied",
     "AisError",
+    "Assignment",
     "BadFlags",
     "BadHandle",
     "BadOperation",
@@ -80,6 +84,7 @@ __all__ = [
     "CampaignSuspending",
     "Cluster",
     "Component",
+    "ComponentContext",
     "Deployment",
     "Exist",
     "FailedOperation",
@@ -127,8 +132,10 @@ _MODULES: Final = {
     "errors": "corosync_amf.errors",
 }
 _HOMES: Final = {
+    "Assignment": "corosync_amf.work",
     "Cluster": "corosync_amf.cluster",
     "Component": "corosync_amf.component",
+    "ComponentContext": "corosync_amf.context",
     "connect": "corosync_amf.cluster",
 }
 
