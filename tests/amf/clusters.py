@@ -14,7 +14,6 @@ from corosync_amf.services.amf.model import (
     ServiceGroup,
     ServiceInstance,
     ServiceUnit,
-    child_dn,
 )
 
 CLUSTER = "safAmfCluster=cluster"
@@ -70,9 +69,7 @@ def cluster(
         )
         for n in range(1, units + 1)
     )
-    made_instances = tuple(
-        _instance(n, len(components), dict(options_of)) for n, options_of in enumerate(instances, 1)
-    )
+    made_instances = tuple(_instance(n, len(components), dict(options_of)) for n, options_of in enumerate(instances, 1))
     made_group = ServiceGroup(dn=SG, name="sg", units=made_units, **(group or {}))
     app = Application(dn=APP, name="app", service_groups=(made_group,), service_instances=made_instances)
     return Cluster(dn=CLUSTER, name="cluster", nodes=made_nodes, applications=(app,), **options)

@@ -3,11 +3,11 @@
 import random
 from typing import Any
 
+from aisexec.simulation.world import Violation, World
 from corosync_amf.ais import Admin, AdminOperation, Assignment, Dn, HaState, Operational, Presence, Readiness, Recovery
 from corosync_amf.engine import Client
 from corosync_amf.services.amf import messages as amf
 from corosync_amf.services.amf.states import View, assignments_of_instance
-from aisexec.simulation.world import Violation, World
 
 from .clusters import any_cluster
 
@@ -120,11 +120,7 @@ def check_settled(world: World) -> None:
         raise Violation("not one partition")
     if facts.callbacks or facts.operations:
         raise Violation(f"still under way: {facts.callbacks} {facts.operations}")
-    real = {
-        (csi, process.component, state)
-        for _, process in world.processes()
-        for csi, state in process.csis.items()
-    }
+    real = {(csi, process.component, state) for _, process in world.processes() for csi, state in process.csis.items()}
     known = {
         (csi, comp, row.state)
         for csi, held in facts.assignments.items()
@@ -169,7 +165,6 @@ def check_assigned(view: View, si: Dn, in_service: int) -> None:
         raise Violation(f"{si} is {state.name}: {list(assignments_of_instance(view, si))}")
     if state is Assignment.UNASSIGNED:
         raise Violation(f"{si} is UNASSIGNED: {list(assignments_of_instance(view, si))}")
-
 
 
 def check_replies(world: World, asked: dict[int, tuple[int, int]]) -> None:

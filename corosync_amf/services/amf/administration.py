@@ -534,8 +534,8 @@ def _auto_adjust(turn: Turn) -> None:
         if not group.auto_adjust or not turn.facts.started:
             continue
         waiting = turn.facts.adjusting.get(group.dn)
-        ideal = _ideal(turn.view, group.dn)
-        if not is_settled(turn.view, group.dn) or ideal == _present(turn.view, group.dn) or not turn.facts.quorate:
+        is_still = turn.facts.quorate and is_settled(turn.view, group.dn)
+        if not is_still or _ideal(turn.view, group.dn) == _present(turn.view, group.dn):
             if waiting is not None:
                 del turn.facts.adjusting[group.dn]
                 turn.disarm(ADJUST, group.dn)

@@ -24,10 +24,14 @@ class Happening(Enum):
     REPAIRED = "repaired"
 
 
+_REGISTER: Final = int(Category.SA_AWARE | Category.PROXY | Category.CONTAINER | Category.CONTAINED)
+_DO_NOT_REGISTER: Final = int(Category.PROXIED | Category.PROXIED_NPI | Category.LOCAL)
+
+
 def registers(category: Category) -> bool:
     """Whether a process of the component itself registers."""
-    kinds = Category.SA_AWARE | Category.PROXY | Category.CONTAINER | Category.CONTAINED
-    return bool(category & kinds) and not category & (Category.PROXIED | Category.PROXIED_NPI | Category.LOCAL)
+    bits = int(category)
+    return bits & _REGISTER != 0 and bits & _DO_NOT_REGISTER == 0
 
 
 _P, _H = Presence, Happening
