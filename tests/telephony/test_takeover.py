@@ -1,6 +1,8 @@
 """The server dies at every point of a call; another goes on with what was safe, and nobody notices."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.telephony.world import Crash, World
 
@@ -55,7 +57,7 @@ def test_call_survives_takeover_at_every_commit(flow, when, outage):
     assert steps >= 5
     found = {}
     for step in range(1, steps + 1):
-        if bad := problems(flow, fresh(flow, crash=Crash(step, when, outage)).run(100)):
+        if bad := problems(flow, fresh(flow, crashes=[Crash(step, when, outage)]).run(100)):
             found[step] = bad
     assert found == {}
 
@@ -79,3 +81,19 @@ def test_call_without_any_fault_is_billed_exactly(flow):
     assert problems(flow, world) == []
     talked = world.caller.result.ended_at - world.caller.result.answered_at if not MEANT.get(flow) else 0.0
     assert world.cdrs[0].duration == pytest.approx(talked, abs=0.02)
+
+
+crashes = st.lists(
+    st.builds(
+        Crash, st.integers(1, 30), st.sampled_from(["before", "between", "after"]), st.sampled_from([0.01, 0.2, 0.7])
+    ),
+    max_size=4,
+)
+
+
+@given(st.sampled_from(list(FLOWS)), crashes, st.frozensets(st.integers(1, 60), max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_call_survives_several_takeovers_and_a_network_that_loses_datagrams(flow, crashes, lose):
+    world = fresh(flow, crashes=crashes, lose=lose).run(300)
+    # What several faults at once do to the time is no promise.
+    assert [text for text in problems(flow, world) if not text.startswith("billed")] == []

@@ -35,7 +35,7 @@ class World:
     callee_script: Sequence[tuple[float, Step]] = ()
     ring: float = 0.3
     refuse: int = 0
-    crash: Crash | None = None
+    crashes: Sequence[Crash] = ()
     lose: frozenset[int] = frozenset()  # the numbers of datagrams that are lost on the way
     service: Service = SERVICE
     now: float = START
@@ -120,7 +120,7 @@ class World:
     def _carry_out(self, effects: list[Commit]) -> None:
         for effect in effects:
             self.steps += 1
-            crash = self.crash if self.crash is not None and self.crash.step == self.steps else None
+            crash = next((crash for crash in self.crashes if crash.step == self.steps), None)
             if crash is None or crash.when != "before":
                 for key, value in effect.changes.items():
                     if value is None:
