@@ -56,6 +56,10 @@ def dn(name: str) -> str:
     return f"safComp={name},safSu=u,safSg=g,safApp=p"
 
 
+def component_without_plugin(name: str) -> Component:
+    return Component(dn=dn(name), name=name)
+
+
 class ScriptedAmf:
     """Keeps what components say, and answers queries from what the test configured."""
 

@@ -24,6 +24,7 @@ from corosync_amf.engine import Done, Failed, Service, to_error
 from corosync_amf.errors import AisError, BadFlags, InvalidParam, NotExist, NotSupported
 from corosync_amf.service import SUPPORTED, Opening, ServiceClient
 from corosync_amf.session import Session
+from corosync_amf.versions import negotiate
 
 from .messages import (
     HEALTHCHECK_INVOCATION,
@@ -443,6 +444,7 @@ def initialize(
     name = component_name or os.environ.get(COMPONENT_NAME_VARIABLE) or None
 
     async def open() -> AmfService:
+        negotiate(version, AmfService.versions)
         session = await Session.open(address, component=name)
         try:
             service = await AmfService.opening(version=version, events=events, retry=retry, session=session)
@@ -476,10 +478,7 @@ def _code(error: AisError | None) -> int:
 
 
 def _pm_errors(errors: object) -> int:
-    number = check_int(errors, "pm_errors", minimum=1)
-    if number & ~PmErrors.ALL:
-        raise InvalidParam(f"pm_errors has unknown bits: {number & ~PmErrors.ALL:#x}")
-    return number
+    return check_int(errors, "pm_errors", minimum=1, maximum=int(PmErrors.ALL))
 
 
 __all__ = ["AmfService", "Callback", "Notification", "ProtectionGroupTrack", "initialize"]
