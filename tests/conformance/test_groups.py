@@ -18,6 +18,8 @@ NETS: dict[str, Callable[[], Net]] = {
     "ipv6": lambda: EmbeddedNet(ipv6=True),
     "unsealed": lambda: EmbeddedNet(key=None),
     "small packets": lambda: EmbeddedNet(netmtu=1400),
+    "local on trio": LocalNet,
+    "unicast on trio": EmbeddedNet,
 }
 
 
@@ -122,7 +124,7 @@ def on_each_group(test: Callable[[Cluster], Awaitable[None]]) -> Callable[[str],
 
     @pytest.mark.parametrize("kind", NETS)
     def wrapped(kind: str) -> None:
-        anyio.run(main, kind)
+        anyio.run(main, kind, backend="trio" if kind.endswith("on trio") else "asyncio")
 
     wrapped.__name__ = test.__name__
     wrapped.__doc__ = test.__doc__

@@ -94,6 +94,11 @@ class Machines:
         """Put it back."""
         ip("-n", self._switch, "link", "set", f"port{network}x{number}", "up")
 
+    def replace_interface(self, number: int, network: int = 0) -> None:
+        """Take a machine's interface out and put another one in, of the same name and addresses."""
+        self.ip(number, "link", "del", f"eth{network}")
+        self._connect(number, network)
+
     def _build(self) -> None:
         ip("netns", "add", self._switch)
         for name in self._names.values():

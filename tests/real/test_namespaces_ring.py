@@ -78,7 +78,7 @@ def test_machine_whose_link_goes_down_and_up_is_in_the_ring_again(
     nodes.agreed(100, 1, 2, 3)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["ipv4 unicast", "ipv6 multicast"])
 def test_machine_unplugged_from_the_switch_is_in_the_ring_again_when_it_is_plugged(
     machines: Machines, nodes: RingNodes, mode: str
 ) -> None:
@@ -89,6 +89,20 @@ def test_machine_unplugged_from_the_switch_is_in_the_ring_again_when_it_is_plugg
     machines.plug(3)
     nodes.formed(1, 2, 3)
     nodes[3].tell("send 100 1000")
+    nodes.agreed(100, 1, 2, 3)
+
+
+@pytest.mark.parametrize("mode", ["ipv4 multicast", "ipv6 multicast"])
+def test_machine_whose_interface_is_replaced_is_in_the_ring_again(
+    machines: Machines, nodes: RingNodes, mode: str
+) -> None:
+    start(nodes, machines, mode)
+    machines.unplug(2)
+    nodes.formed(1, 3)
+    nodes.formed(2)
+    machines.replace_interface(2)
+    nodes.formed(1, 2, 3)
+    nodes[2].tell("send 100 1000")
     nodes.agreed(100, 1, 2, 3)
 
 

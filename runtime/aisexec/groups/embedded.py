@@ -175,6 +175,7 @@ class EmbeddedGroup:
                 await anyio.sleep_forever()
         finally:
             self._driver = None
+            self._left.set()
             self.close()
 
     async def leave(self) -> None:

@@ -19,6 +19,13 @@ class Interface:
     name: str
     index: int
 
+    def exists(self) -> bool:
+        """Whether it is still there, and not another one of its name."""
+        try:
+            return socket.if_nametoindex(self.name) == self.index
+        except OSError:
+            return False
+
 
 def interface_of(address: str) -> Interface | None:
     """Where an address of this machine stands; None when it is not one (127.0.0.0/8 counts as a whole).

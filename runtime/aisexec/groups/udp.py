@@ -6,6 +6,7 @@ block. What cannot be sent is counted and dropped: the ring copes with loss.
 """
 
 import errno
+import logging
 import socket
 import struct
 from collections import Counter
@@ -29,6 +30,8 @@ from aisexec.groups.sockets import (
     send_multicast_from,
     set_traffic_class,
 )
+
+logger = logging.getLogger("TOTEM")
 
 UDP_SEGMENT, UDP_GRO = 103, 104
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0
@@ -199,12 +202,22 @@ class UdpTransport:
             try:
                 sendto(packet, address)
             except OSError as error:
-                counters.send_errors[errno.errorcode.get(error.errno or 0, "other")] += 1
-                if error.errno in (errno.EIO, errno.EINVAL, errno.EMSGSIZE) and self._segment_bytes:
-                    self._change_segmentation()
+                self._send_failed(error, address)
             else:
                 counters.sent += 1
                 counters.sent_bytes += length
+
+    def _send_failed(self, error: OSError, address: Address) -> None:
+        """Count it, and tell of the first, the tenth, the hundredth ... of its kind."""
+        name = errno.errorcode.get(error.errno or 0, "other")
+        self.counters.send_errors[name] += 1
+        count = self.counters.send_errors[name]
+        if str(count).strip("0") == "1":
+            why = no_route(address[0], self.interface) if error.errno in NO_ROUTE else error.strerror
+            times = "" if count == 1 else f" ({count} times by now)"
+            logger.warning("Sending to %s port %d fails%s: %s", address[0], address[1], times, why)
+        if error.errno in (errno.EIO, errno.EINVAL, errno.EMSGSIZE) and self._segment_bytes:
+            self._change_segmentation()
 
     def send_to_group(self, packet: bytes) -> None:
         """Send one packet to the multicast group."""
@@ -212,18 +225,23 @@ class UdpTransport:
             self.send(packet, (self._group_address,))
 
     def rejoin(self) -> None:
-        """Join the multicast group again if the membership was lost with its interface. Call now and then."""
-        if self.group is None or self._group_address is None:
+        """Join the multicast group again when the interface was replaced, for the membership went with it. What goes
+        down and up again keeps its memberships. Call now and then."""
+        if self.group is None or self._group_address is None or self.interface.exists():
+            return
+        found = interface_of(self.options.address)
+        if found is None or found == self.interface:
             return
         try:
-            join(self.group, self._group_address[0], self.interface)
+            send_multicast_from(self.unicast, self.options.address, found, self.options.ttl)
+            join(self.group, self._group_address[0], found)
         except OSError as error:
-            if error.errno in (errno.EADDRINUSE, errno.ENOBUFS):  # is in; or too many, for good
-                return
-            if (found := interface_of(self.options.address)) is not None and found.index != self.interface.index:
-                self.interface = found
-                send_multicast_from(self.unicast, self.options.address, found, self.options.ttl)
-                join(self.group, self._group_address[0], found)
+            logger.warning("Multicast on interface %s does not work yet: %s", found.name, error.strerror)
+            return
+        self.interface = found
+        if len(self._group_address) == 4:
+            self._group_address = (*self._group_address[:3], found.index)
+        logger.warning("Interface %s was replaced: joined multicast group %s again", found.name, self._group_address[0])
 
     def close(self) -> None:
         """Close the sockets. Nothing may wait on them any more."""
