@@ -4,7 +4,9 @@ A template is a folder of `scaffolds/` with a `scaffold.yaml` (what it is, which
 `template/`. Names of files and folders are templates themselves; contents only where the name ends in `.jinja`.
 """
 
+import keyword
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,18 @@ import yaml
 from corosync_amf.errors import Exist, InvalidParam, NotExist
 
 ANSWERS_FILE = ".amf-scaffold.yaml"
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_NAME = re.compile(r"[a-z]([a-z0-9_-]{0,38}[a-z0-9])?")
+_TAKEN = {
+    "aisexec",
+    "anyio",
+    "corosync_amf",
+    "systemd",
+    "tests",
+    *keyword.kwlist,
+    *keyword.softkwlist,
+    *sys.stdlib_module_names,
+}
+"""Names that a Python package beside the tests cannot have, or had better not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +63,56 @@ def _load(folder: Path) -> Template:
 def render(source: Template, name: str, target: Path, version: str) -> list[Path]:
     """Write the application `name` into the new folder `target`; return the files written.
 
-    Raises: InvalidParam (SA_AIS_ERR_INVALID_PARAM): no usable name.
+    Nothing is written unless the whole template can be rendered.
+
+    Raises: InvalidParam (SA_AIS_ERR_INVALID_PARAM): no usable name, or the template is wrong.
             Exist (SA_AIS_ERR_EXIST): `target` is there already.
     """
-    if not _NAME.fullmatch(name):
-        raise InvalidParam(f"{name!r} is no usable name: a lower-case letter, then letters, digits, '-' and '_'")
-    if target.exists():
+    package = package_of(name)
+    if target.exists() or target.is_symlink():
         raise Exist(f"{target} exists already; nothing was written")
-    answers = {
-        **source.answers,
-        "name": name,
-        "package": name.replace("-", "_"),
-        "class_name": "".join(part.capitalize() for part in re.split("[-_]", name)),
-        "version": version,
-    }
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    root = source.folder / "template"
-    written = []
+    answers = {**source.answers, "name": name, "package": package, "version": version}
+    try:
+        files = _rendered(source.folder / "template", answers)
+    except jinja2.TemplateError as error:
+        raise InvalidParam(f"template {source.name}: {error}") from None
+    files[ANSWERS_FILE] = yaml.safe_dump({"template": source.name, **answers}, sort_keys=True)
+    for relative, text in files.items():
+        destination = target / relative
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        destination.write_text(text, encoding="utf-8")
+    return [target / relative for relative in files]
+
+
+def package_of(name: str) -> str:
+    """The Python package of the application `name`.
+
+    Raises: InvalidParam (SA_AIS_ERR_INVALID_PARAM): no usable name.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidParam(
+            f"{name!r} is no usable name: at most 40 lower-case letters, digits, '-' and '_', a letter first, and"
+            " at the end a letter or a digit"
+        )
+    package = name.replace("-", "_")
+    if package in _TAKEN:
+        raise InvalidParam(f"{name!r} is no usable name: a Python package cannot be called {package!r}")
+    return package
+
+
+def _rendered(root: Path, answers: dict[str, Any]) -> dict[str, str]:
+    """The text of each file, by its path in the application."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,
+    )
+    files = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         relative = environment.from_string(str(path.relative_to(root))).render(answers)
         text = path.read_text(encoding="utf-8")
-        destination = target / relative.removesuffix(".jinja")
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        destination.write_text(
-            environment.from_string(text).render(answers) if relative.endswith(".jinja") else text, encoding="utf-8"
-        )
-        written.append(destination)
-    kept = yaml.safe_dump({"template": source.name, **answers}, sort_keys=True)
-    (target / ANSWERS_FILE).write_text(kept, encoding="utf-8")
-    return written
+        if relative.endswith(".jinja"):
+            text = environment.from_string(text).render(answers)
+        files[relative.removesuffix(".jinja")] = text
+    return files

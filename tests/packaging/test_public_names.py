@@ -36,3 +36,9 @@ def test_every_error_class_is_exported() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         corosync_amf.nonsense  # noqa: B018
+
+
+def test_assignment_of_a_component_is_not_the_state_of_a_service_instance() -> None:
+    assert issubclass(corosync_amf.Assignment, str)
+    assert corosync_amf.Assignment is not corosync_amf.ais.Assignment
+    assert corosync_amf.ais.Assignment.FULLY_ASSIGNED
