@@ -344,3 +344,52 @@ def test_detection_follows_the_token_timeout(token: float):
 def test_options_out_of_range_are_refused(wrong: dict[str, int]):
     with pytest.raises(ValueError, match="must"):
         replace(RingOptions(1, 1), **wrong)  # type: ignore[arg-type]
+
+
+def test_nothing_of_the_old_ring_is_taken_once_it_is_written_down_what_is_held():
+    """Else this member would deliver what the others were never told of."""
+    net = Net(2)
+    ring, old = net.rings[1], net.rings[1].ring_id
+    net.boot(3)
+    while ring.state is not RingState.COMMIT:
+        net.run(0.000_01)
+    late = packets.FRAME.pack(old.seq, old.representative, 1, 2, packets.BUNDLE) + packets.pack_bundle([b"late"])
+    net.network.handle(1, Received([(AesSeal(KEY, "test", 9, 1).seal(packets.DATA, late), "x")]))
+    assert net.until(lambda: net.together(1, 2, 3))
+    assert not [effect for effect in net.handed[1] if isinstance(effect, Delivered)]
+
+
+def test_frames_of_the_old_ring_that_one_member_has_reach_the_others_before_the_new_one():
+    net = Net(2)
+    old = net.rings[1].ring_id
+    frame = packets.FRAME.pack(old.seq, old.representative, 1, 2, packets.BUNDLE) + packets.pack_bundle([b"rescued"])
+    net.network.handle(1, Received([(AesSeal(KEY, "test", 9, 1).seal(packets.DATA, frame), "x")]))
+    net.boot(3)
+    assert net.until(lambda: net.together(1, 2, 3))
+    for node in (1, 2):
+        kinds = [type(effect).__name__ for effect in net.handed[node]][:4]
+        assert kinds == ["Configuration", "Delivered", "Configuration", "Configuration"]
+    assert net.delivered(3) == []
+
+
+def test_a_lone_ring_keeps_its_token_when_a_stranger_asks_for_it():
+    net = Net(1)
+    net.network.handle(1, Received([(AesSeal(KEY, "test", 9, 1).seal(packets.CANCEL, b""), "x")]))
+    net.multicast(1, b"x")
+    assert net.delivered(1) == [(1, b"x")]
+
+
+def test_a_node_that_leaves_takes_no_more_payloads_and_goes_even_if_nobody_answers():
+    net = Net(2)
+    net.network.partition((1,), (2,))
+    net.multicast(1, b"never safe")
+    net.leave(1)
+    net.multicast(1, b"too late")
+    assert net.until(lambda: net.rings[1].left, 1.1)
+    assert net.rings[1].counters.payloads_sent == 1
+
+
+def test_a_lone_node_leaves_at_once():
+    net = Net(1)
+    net.leave(1)
+    assert net.rings[1].left

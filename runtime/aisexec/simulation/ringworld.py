@@ -279,7 +279,7 @@ def _draw(rng: random.Random) -> _Plan:
         packets=packets,
         timeouts=Timeouts.from_token(token),
         packet_bytes_max=rng.choice((512, 1400, 1400, 9000, 60_000)),
-        window_bytes=rng.choice((4096, 50_000, 212_992, 4_000_000)),
+        window_bytes=rng.choice((4096 if packets.delay_mean < 0.002 else 50_000, 50_000, 212_992, 4_000_000)),
         sealed=rng.random() < 0.3,
         seconds=rng.choice((4.0, 8.0)),
         fault_every=rng.choice((0.03, 0.1, 0.4, 1.0)),
