@@ -527,6 +527,9 @@ def _end_swap(turn: Turn, operation: Operation) -> None:
 
 # ---- auto-adjust
 
+_TRIED: Final = "tried "
+"""Marks the in-service SUs for which an adjustment has been made: what it could not reach is not tried again."""
+
 
 def _auto_adjust(turn: Turn) -> None:
     """Watch the groups that are to go back to their ideal assignment by themselves."""
@@ -535,14 +538,15 @@ def _auto_adjust(turn: Turn) -> None:
             continue
         waiting = turn.facts.adjusting.get(group.dn)
         is_still = turn.facts.quorate and is_settled(turn.view, group.dn)
-        if not is_still or _ideal(turn.view, group.dn) == _present(turn.view, group.dn):
-            if waiting is not None:
+        is_ideal = is_still and _ideal(turn.view, group.dn) == _present(turn.view, group.dn)
+        if not is_still or is_ideal:
+            if waiting is not None and (is_ideal or not waiting.startswith(_TRIED)):
                 del turn.facts.adjusting[group.dn]
                 turn.disarm(ADJUST, group.dn)
             continue
         in_service = [su.dn for su in group.units if unit_readiness(turn.view, su.dn) is Readiness.IN_SERVICE]
         key = " ".join(in_service)
-        if waiting != key:
+        if waiting not in (key, _TRIED + key):
             turn.facts.adjusting[group.dn] = key
             turn.alarm(ADJUST, group.dn, group.auto_adjust_probation)
 
@@ -556,8 +560,9 @@ def _present(view: View, group: Dn) -> list[Dn]:
 
 def adjust_due(turn: Turn, group: Dn) -> None:
     """The group has been stable for its probation time."""
-    if turn.facts.adjusting.pop(group, None) is not None:
-        facts = turn.facts
+    facts, waiting = turn.facts, turn.facts.adjusting.get(group)
+    if waiting is not None and not waiting.startswith(_TRIED):
+        facts.adjusting[group] = _TRIED + waiting
         facts.last_operation += 1
         facts.operations.append(Operation(facts.last_operation, group, _OP.SG_ADJUST, None, [group], since=turn.time))
         turn.changed = True

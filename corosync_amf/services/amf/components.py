@@ -28,7 +28,7 @@ from .messages import (
     Verb,
 )
 from .model import Component
-from .states import View, assignments_of_component, holds, is_pre_instantiable
+from .states import DOWN, View, assignments_of_component, holds, is_pre_instantiable
 from .turn import CLEANUP_FAILED_ALARM, INSTANTIATE, INSTANTIATION_FAILED_ALARM, RETRY, Turn
 
 EXIT_TIMEOUT: Final = 1.0
@@ -340,6 +340,20 @@ def node_lost(turn: Turn, node: str) -> None:
             turn.clear_alarm(INSTANTIATION_FAILED_ALARM, component.dn)
             if group.auto_repair:
                 fact.disabled = False
+
+
+def node_returned(turn: Turn, node: str) -> None:
+    """The node was cut off and is back with its processes: they are ended, and until that is confirmed whoever was
+    active there counts as active."""
+    for su in [su for su, host in turn.view.host.items() if host == node]:
+        for component in turn.index.units[su].components:
+            fact = turn.facts.component(component.dn)
+            turn.disarm(RETRY, component.dn)
+            if fact.presence not in DOWN or fact.doing is not None:
+                clean_up(turn, component.dn, Happening.TERMINATE, Kind.NODE_LEFT.name.lower())
+            else:
+                fact.dirty = True
+    turn.changed = True
 
 
 def node_joined(turn: Turn, node: str) -> None:

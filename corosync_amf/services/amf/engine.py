@@ -159,6 +159,9 @@ class AmfEngine:
             self._node_is(turn, name, node_id, change)
         for left in sorted(change.left | change.joined):
             protection.forget_node(turn, left)
+            for operation in facts.operations:
+                if operation.origin is not None and operation.origin.client.node == left:
+                    operation.origin = None
             facts.watchers = [client for client in facts.watchers if client.node != left]
         self._quorum_is(turn, quorate=change.quorate)
         return self._end(turn, before)
@@ -402,6 +405,15 @@ class AmfEngine:
     def _node_is(self, turn: Turn, name: str, node_id: NodeId | None, change: Membership) -> None:
         fact, node = turn.facts.node(name), turn.index.node_named[name]
         has_joined = node_id is not None and (fact.node_id != node_id or node_id in change.joined)
+        incarnation = change.nodes[node_id].incarnation if node_id is not None else fact.incarnation
+        if has_joined and fact.node_id == node_id and fact.incarnation == incarnation:
+            why = "was cut off and is back: what runs there is ended first"
+            units = [su for su, host in turn.view.host.items() if host == name]
+            faults.note_failovers(turn, units, f"node {name} {why}", change.time)
+            components.node_returned(turn, name)
+            turn.say(node.dn, why)
+            return
+        fact.incarnation = incarnation
         if fact.node_id is not None and (node_id is None or has_joined):
             why = change.reasons.get(fact.node_id, "left the cluster")
             units = [su for su, host in turn.view.host.items() if host == name]

@@ -25,9 +25,11 @@ class Fact(msgspec.Struct):
 
 
 class NodeFact(Fact):
-    """`node_id` None: not a member. `failfast`: told to leave the cluster, nothing else counts until it did."""
+    """`node_id` None: not a member. `incarnation`: of its executive, and so of its processes. `failfast`: told to leave
+    the cluster, nothing else counts until it did."""
 
     node_id: NodeId | None = None
+    incarnation: int = 0
     disabled: bool = False
     failfast: bool = False
     failfast_spent: bool = False

@@ -120,9 +120,11 @@ class _Scene:
         return all(self.is_at(place, dep, HaState.STANDBY) for dep in work.csis[csi] if dep in place.components)
 
     def has_dependent(self, row: Row, states: frozenset[HaState]) -> bool:
-        """Whether the same SU has, in one of these states, a CSI that depends on the row's."""
+        """Whether the same SU has, in one of these states, a CSI that depends on the row's and has to go before it."""
         return any(
-            row.csi in self.work.csis[other.csi] and other.su == row.su and (other.state in states or other.busy)
+            row.csi in self.work.csis[other.csi]
+            and other.su == row.su
+            and (other.busy or (other.state in states and self.wanted(other) is not other.state))
             for other in self.work.rows
         )
 

@@ -128,6 +128,8 @@ def _start_next(turn: Turn, unit: ServiceUnit) -> None:
 
 def _end_next(turn: Turn, unit: ServiceUnit) -> None:
     """End the components of the highest level that is still there; those with work first have to give it back."""
+    for component in unit.components:
+        turn.facts.component(component.dn).doomed = None
     alive = [comp for comp in unit.components if is_alive(turn, comp.dn)]
     top = max((comp.instantiation_level for comp in alive), default=0)
     if instances_of_unit(turn.view, unit.dn):

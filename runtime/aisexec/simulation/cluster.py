@@ -8,6 +8,8 @@ Faults come for a while, at most a minority of nodes being down or without the s
     equal replicas  the snapshots of all engines have equal bytes
     durability      no write that was acknowledged is missing
     one order       a membership and its place in the order are the same wherever it was installed
+    one active      at no moment do two component processes do the same work, and epochs of ACTIVE only grow
+    service         every service instance is fully assigned in the end
 
 The ring by itself is checked in `ringworld`.
 """
@@ -17,25 +19,32 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aisexec.groups import Configuration, Delivered, RingId
-from aisexec.node import ClientLost, Node, NodeOptions, Phase
-from aisexec.outbox import CloseClient, Logged, ToClient
-from aisexec.quorum import QuorumOptions
+from aisexec.node import ClientLost, FromClients, Node, NodeOptions, Phase
+from aisexec.outbox import CloseClient, Command, Logged, ToClient
+from aisexec.quorum import QuorumOptions, lease_deadline
 from aisexec.simulation.network import Network, PacketOptions
+from aisexec.simulation.residents import Later, Residents, model
 from aisexec.simulation.stack import Stack
 from aisexec.simulation.writers import CHECKPOINT, Writer
 from aisexec.totem.events import Log, RingOptions
 from aisexec.totem.ring import Ring
 from aisexec.totem.seal import NullSeal
 from aisexec.totem.timeouts import Timeouts
-from corosync_amf.ais import NodeId
-from corosync_amf.engine import Engine, Membership, NodeFacts, Service
+from corosync_amf.ais import Admin, AdminOperation, Assignment, Dn, NodeId
+from corosync_amf.engine import Client, Engine, Membership, NodeFacts, Service
+from corosync_amf.services.amf import messages as amf
+from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm.engine import ClmEngine
-from corosync_amf.wire import encode
+from corosync_amf.wire import PROTOCOL, Hello, Requests, encode
 
-CONVERGENCE = 60.0
+CONVERGENCE = 900.0
+"""A component that failed again and again is repaired after minutes."""
 STEP = 0.25
 LEASE_SHARE = 0.8
+OPERATOR = 1_000_000
+RESIDENTS = 10_000
+THAW_LOOK = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +91,36 @@ class ClusterWorld:
         self._installed: dict[RingId, tuple[NodeId, Membership]] = {}
         self._rng = random.Random(f"faults {seed}")
         self._load = random.Random(f"load {seed}")
+        self._people = random.Random(f"people {seed}")
         self._quiet = False
         self._clients = 0
+        self._model = model(self.nodes)
+        self._quorum = QuorumOptions(
+            enabled=True, votes=dict.fromkeys(self.nodes, 1), lease=LEASE_SHARE * self.plan.timeouts.token
+        )
+        self._residents: dict[NodeId, Residents] = {}
+        self._epochs: dict[Dn, int] = {}
+        self._operations = 0
 
     # ---- nodes
 
     def engines(self) -> list[Engine]:
         """The engines of one node."""
-        return [ClmEngine(), CkptEngine()]
+        return [ClmEngine(), CkptEngine(), AmfEngine(self._model)]
 
     def boot(self, node_id: NodeId) -> None:
         """Start a node, or start it again."""
         now, plan = self.network.now, self.plan
         life = self._lives[node_id] = self._lives.get(node_id, 0) + 1
         incarnation = 1 + int(now * 1e6)
-        votes = dict.fromkeys(self.nodes, 1)
-        quorum = QuorumOptions(enabled=True, votes=votes, lease=LEASE_SHARE * plan.timeouts.token)
         facts = NodeFacts(node_id, f"node-{node_id}", f"10.0.0.{node_id}", now, incarnation)
         options = RingOptions(node_id, incarnation, plan.timeouts, peers=tuple(self.nodes), ring_seq=int(now * 1000))
         ring = Ring(options, NullSeal("sim", node_id, incarnation), now)
-        node = Node(NodeOptions(facts, quorum, era=1 + int(now)), self.engines())
+        node = Node(NodeOptions(facts, self._quorum, era=1 + int(now)), self.engines())
         self.stacks[node_id] = stack = Stack(ring, node)
+        rng = random.Random(f"residents {node_id} {life} {self.seed}")
+        self._residents[node_id] = Residents(node_id, rng, RESIDENTS * life)
+        self._residents[node_id].is_calm = self._quiet
         self._note(node_id, f"starts, life {life}")
         self.network.boot(node_id, stack)
         self._connect(node_id)
@@ -112,6 +130,7 @@ class ClusterWorld:
         self._note(node_id, "crashes")
         self.network.crash(node_id)
         del self.stacks[node_id]
+        del self._residents[node_id]
         self.writers[node_id].lost()
 
     def _connect(self, node_id: NodeId) -> None:
@@ -130,6 +149,7 @@ class ClusterWorld:
             network.at(self._load.random() * 0.2, lambda node_id=node_id: self.boot(node_id))  # type: ignore[misc]
         network.at(0.5, self._work)
         network.at(1.5, self._fault)
+        network.at(1.0, self._operate)
         network.run_until(plan.seconds)
         self._make_peace()
         converged = self._converge()
@@ -155,7 +175,9 @@ class ClusterWorld:
         if self._quiet:
             return
         rng, network = self._rng, self.network
-        match rng.randrange(8):
+        match rng.randrange(10):
+            case 8 | 9:
+                self._fail_component(rng)
             case 0 | 1:
                 self._crash_or_boot(rng)
             case 2:
@@ -177,6 +199,40 @@ class ClusterWorld:
             case _:
                 self._drop_client(rng)
         network.at(network.now + rng.expovariate(1 / self.plan.fault_every), self._fault)
+
+    def _fail_component(self, rng: random.Random) -> None:
+        node_id = rng.choice(self.nodes)
+        residents = self._residents.get(node_id)
+        if residents is None or not residents.processes or not self._runs(node_id):
+            return
+        component = rng.choice(sorted(residents.processes))
+        how = rng.choice((residents.die, residents.hang))
+        self._note(node_id, f"{component} fails: {how.__name__}")
+        self._later(node_id, how(component, self.network.now))
+
+    def _operate(self) -> None:
+        """An administrator does something on some node."""
+        rng = self._people
+        if self._quiet:
+            return
+        node_id = rng.choice(self.nodes)
+        operations = (AdminOperation.LOCK, AdminOperation.UNLOCK, AdminOperation.UNLOCK, AdminOperation.SHUTDOWN)
+        if rng.random() < 0.4:
+            dn = rng.choice([si.dn for application in self._model.applications for si in application.service_instances])
+            operation = AdminOperation.SI_SWAP
+        else:
+            groups = [group for application in self._model.applications for group in application.service_groups]
+            dn = rng.choice([unit.dn for group in groups for unit in group.units])
+            operation = rng.choice(operations)
+        self._admin(node_id, dn, operation)
+        self.network.at(self.network.now + rng.expovariate(1.0), self._operate)
+
+    def _admin(self, node_id: NodeId, dn: Dn, operation: AdminOperation) -> None:
+        self._operations += 1
+        client = OPERATOR + self._operations
+        self._note(node_id, f"administrator: {operation.name} {dn}")
+        frame = Requests(Service.AMF, 1, 1, encode([amf.Admin(dn, int(operation))]))
+        self.network.handle(node_id, FromClients([(client, Hello(PROTOCOL, client)), (client, frame)]))
 
     def _crash_or_boot(self, rng: random.Random) -> None:
         """A quorum of nodes that have the state always lives: what it acknowledged must then be there for ever."""
@@ -222,6 +278,24 @@ class ClusterWorld:
         self.network.options = replace(options, loss=min(options.loss, 0.02), corrupt=0.0)
         for node_id in self.nodes:
             self._boot_if_down(node_id)
+            self._residents[node_id].is_calm = True
+        self._unlock_all()
+
+    def _unlock_all(self) -> None:
+        """As long as something is locked: an administrator may have been cut off, or another one be at it still."""
+        status = self._status()
+        for unit in status.units if status else ():
+            if unit.admin is not Admin.UNLOCKED:
+                self._admin(self.nodes[0], unit.dn, AdminOperation.UNLOCK)
+        self.network.at(self.network.now + 5.0, self._unlock_all)
+
+    def _status(self) -> amf.Status | None:
+        stack = self.stacks.get(self.nodes[0])
+        if stack is None or stack.node.phase is not Phase.RUNNING:
+            return None
+        status = stack.node.engines[Service.AMF].query(amf.StatusGet(), Client(self.nodes[0], 0))
+        assert isinstance(status, amf.Status)
+        return status
 
     def _converge(self) -> bool:
         for _ in range(int(CONVERGENCE / STEP)):
@@ -234,14 +308,26 @@ class ClusterWorld:
         everybody = tuple(self.nodes)
         if len({stack.node.order for stack in self.stacks.values()}) > 1:
             return False
-        return all(
-            stack.node.phase is Phase.RUNNING
-            and stack.node.quorate
-            and stack.node.membership is not None
-            and stack.node.membership.members == everybody
-            and not stack.ring.backlog_bytes
-            for stack in self.stacks.values()
-        ) and all(not writer.written or not writer.connected for writer in self.writers.values())
+        return (
+            all(
+                stack.node.phase is Phase.RUNNING
+                and stack.node.quorate
+                and stack.node.membership is not None
+                and stack.node.membership.members == everybody
+                and not stack.ring.backlog_bytes
+                for stack in self.stacks.values()
+            )
+            and all(not writer.written or not writer.connected for writer in self.writers.values())
+            and self._is_served()
+        )
+
+    def _is_served(self) -> bool:
+        status = self._status()
+        return (
+            status is not None
+            and all(instance.assignment is Assignment.FULLY_ASSIGNED for instance in status.instances)
+            and not any(component.doing for component in status.components)
+        )
 
     # ---- checks
 
@@ -281,12 +367,23 @@ class ClusterWorld:
                 )
 
     def _standings(self) -> str:
-        return "; ".join(
-            f"node {node_id} {stack.ring.state.value} ring {stack.ring.ring_id.seq} of {stack.ring.members}"
-            f" {stack.node.phase.value} quorate {stack.node.quorate} backlog {stack.ring.backlog_bytes}"
-            f" unanswered {len(self.writers[node_id].written)}"
-            for node_id, stack in sorted(self.stacks.items())
+        return (
+            "; ".join(
+                f"node {node_id} {stack.ring.state.value} ring {stack.ring.ring_id.seq} of {stack.ring.members}"
+                f" {stack.node.phase.value} quorate {stack.node.quorate} backlog {stack.ring.backlog_bytes}"
+                f" unanswered {len(self.writers[node_id].written)}"
+                for node_id, stack in sorted(self.stacks.items())
+            )
+            + f"; {self._services()}"
         )
+
+    def _services(self) -> str:
+        status = self._status()
+        if status is None:
+            return "no status"
+        instances = [f"{instance.dn} {instance.assignment.name}" for instance in status.instances]
+        units = [f"{unit.dn} {unit.admin.name} {unit.presence.name} {unit.readiness.name}" for unit in status.units]
+        return ", ".join([*instances, *units, *(f"{item.dn} {item.operation.name}" for item in status.operations)])
 
     # ---- what machines hand up
 
@@ -298,6 +395,10 @@ class ClusterWorld:
             case ToClient(client, frames):
                 if client == self.writers[node_id].client:
                     self.writers[node_id].hear(frames)
+                elif client >= RESIDENTS:
+                    self._resident_hears(node_id, client, frames)
+            case Command(_, command):
+                self._later(node_id, self._residents[node_id].command(command, self.network.now))
             case CloseClient(client, reason):
                 self._note(node_id, f"closes client {client}: {reason}")
                 if client == self.writers[node_id].client:
@@ -315,6 +416,64 @@ class ClusterWorld:
                 self._note(node_id, f"delivers {len(messages)}")
             case _:
                 pass
+
+    # ---- component processes
+
+    def _resident_hears(self, node_id: NodeId, client: int, frames: list[bytes]) -> None:
+        """A component that its executive has stopped hears nothing until it may go on."""
+        residents, now = self._residents[node_id], self.network.now
+        if self._may_work(node_id):
+            self._later(node_id, residents.hear(client, frames, now))
+            self._check_actives(node_id)
+            return
+        stack = self.stacks[node_id]
+
+        def again() -> None:
+            if self.stacks.get(node_id) is stack:
+                self._resident_hears(node_id, client, frames)
+
+        self.network.at(now + THAW_LOOK, again)
+
+    def _later(self, node_id: NodeId, todo: list[Later]) -> None:
+        stack = self.stacks[node_id]
+
+        def hand_over(events: list[Any]) -> None:
+            host = self.network.hosts.get(node_id)
+            if self.stacks.get(node_id) is not stack or host is None:
+                return
+            if host.paused_until > self.network.now:
+                self.network.at(host.paused_until, lambda: hand_over(events))
+                return
+            for event in events:
+                self.network.handle(node_id, event)
+
+        for item in todo:
+            self.network.at(self.network.now + item.delay, lambda events=item.events: hand_over(events))  # type: ignore[misc]
+
+    def _runs(self, node_id: NodeId) -> bool:
+        host = self.network.hosts.get(node_id)
+        return host is not None and host.paused_until <= self.network.now
+
+    def _may_work(self, node_id: NodeId) -> bool:
+        """Whether components of the node go on: it is not paused, and its lease has not ended."""
+        stack, change = self.stacks[node_id], self.stacks[node_id].node.membership
+        members = change.members if change else ()
+        deadline = lease_deadline(self._quorum, node_id, stack.ring.known_heard, members)
+        return self._runs(node_id) and self.network.now < deadline
+
+    def _check_actives(self, node_id: NodeId) -> None:
+        """At most one process works on a CSI; who began last has the highest epoch."""
+        for csi, process in self._residents[node_id].working():
+            epoch = process.epochs.get(csi, 0)
+            if epoch < self._epochs.get(csi, 0):
+                continue  # a leftover that is being ended; if it worked, it would be found below
+            self._epochs[csi] = epoch
+            for other_id, residents in sorted(self._residents.items()):
+                for other_csi, other in residents.working():
+                    if other_csi == csi and other is not process and self._may_work(other_id):
+                        fault = f"one active: {csi} is worked on by {process.component} and by {other.component}"
+                        self._note(None, fault)
+                        self.faults.append(f"{fault} at {self.network.now:.6f}")
 
     def _note(self, node_id: NodeId | None, text: str) -> None:
         if self.tracing:
