@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import anyio
 
+from corosync_amf import Assignment, ComponentContext
 from corosync_amf.ais import Dn, HaState
-from corosync_amf.context import Assignment, ComponentContext
 from corosync_amf.errors import AccessDenied
 from telephony.callserver import CallServer
 from telephony.model import decode

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from corosync_amf import Component
-from corosync_amf.context import Assignment, ComponentContext
+from corosync_amf import Assignment, Component, ComponentContext
 from telephony import settings
 from telephony.model import PREFIX, Call, decode
 from telephony.serving import Serving
