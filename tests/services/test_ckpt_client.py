@@ -589,3 +589,27 @@ async def test_without_quorum_reads_go_on_and_changes_do_not() -> None:
         assert await handle.read([IoVector("s")]) == [b"data"]
         with pytest.raises(errors.TryAgain, match="no quorum"):
             await handle.section_overwrite("s", b"lost")
+
+
+async def test_after_a_partition_the_quorate_sides_content_stands_and_the_others_open_anew() -> None:
+    async with (
+        loopback(lambda: [ClmEngine(), CkptEngine()], 3, quorum=True) as cluster,
+        on(cluster, 1) as service,
+        service.checkpoint_open("c", creation_attributes=SMALL) as handle,
+    ):
+        await handle.section_create("s", b"before")
+        cut_off = await on(cluster, 3)
+        stale = await cut_off.checkpoint_open("c")
+        cluster.network.partition([1, 2], [3])
+        await eventually(lambda: cluster.nodes[3].sees(1) and cluster.nodes[1].sees(2))
+        await handle.section_overwrite("s", b"after")
+        assert await stale.read_all() == {b"s": b"before"}
+        cluster.network.heal()
+        await eventually(lambda: all(node.sees(3) for node in cluster.nodes.values()))
+        await eventually(lambda: cluster.states()[0] == cluster.states()[2])
+        with pytest.raises(errors.Library, match="partition"):
+            await stale.read_all()
+        await cut_off.finalize()
+        async with on(cluster, 3) as again, again.checkpoint_open("c") as fresh:
+            assert await fresh.read_all() == {b"s": b"after"}
+            await fresh.section_delete("s")
