@@ -58,6 +58,7 @@ class Family:
     children: list[Child] = field(default_factory=list)
     groups: set[int] = field(default_factory=set)
     greeted: dict[int, int] = field(default_factory=dict)
+    outputs: list[Output] = field(default_factory=list)
     ending: Ending | None = None
 
     def members(self, marks: Mapping[str, str], processes: list[proc.Process] | None = None) -> list[proc.Process]:
@@ -72,3 +73,8 @@ class Family:
     def kill(self) -> None:
         """SIGKILL to every process group that was started for the component."""
         proc.send(signal.SIGKILL, (), self.groups)
+
+    def close_outputs(self) -> None:
+        """Read no more what was left in the background."""
+        while self.outputs:
+            self.outputs.pop().close()

@@ -200,9 +200,9 @@ class Processes:
         code = child.process.poll()
         if code is None or child not in family.children:
             return
-        self._let_go(family, child)
-        detail = ended_how(code)
         is_ok = code == 0
+        self._let_go(family, child, keeps_output=is_ok and child.verb in (Verb.INSTANTIATE, Verb.AM_START))
+        detail = ended_how(code)
         if child.checked is not None:
             child.checked(is_ok, detail)
         elif child.process.pid == family.main:
@@ -219,13 +219,16 @@ class Processes:
         if family.ending is not None:
             self._look(family, family.ending)
 
-    def _let_go(self, family: Family, child: Child) -> None:
+    def _let_go(self, family: Family, child: Child, *, keeps_output: bool = False) -> None:
         family.children.remove(child)
         if child.process.pid != family.main:
             family.groups.discard(child.process.pid)  # the number may be given anew; marks tell who is left
         self._driver.on_readable(child.pidfd, None)
         os.close(child.pidfd)
-        child.output.close()
+        if keeps_output:  # what it left in the background goes on writing there
+            family.outputs.append(child.output)
+        else:
+            child.output.close()
 
     def _died(self, family: Family, detail: str, child: Child | None = None) -> None:
         """The component's main process has ended: report it, unless somebody waits for just that."""
@@ -347,6 +350,7 @@ class Processes:
             self._let_go(family, child)
         for pid in list(family.greeted):
             self._stranger_ended(family, pid)
+        family.close_outputs()
         family.groups.clear()
         self._frozen.discard(family.component.dn)
         if ending.fault is not None:
@@ -460,6 +464,7 @@ class Processes:
                 child.process.kill()
                 child.process.wait()
                 self._let_go(family, child)
+            family.close_outputs()
             for pid in list(family.greeted):
                 self._driver.on_readable(family.greeted[pid], None)
                 os.close(family.greeted.pop(pid))

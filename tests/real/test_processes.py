@@ -485,3 +485,42 @@ def test_a_healthcheck_command_tells_how_it_ended(tmp_path: Path) -> None:
             assert told == [(False, "exit 3")]
 
     run(body)
+
+
+def test_what_a_daemon_prints_is_logged_as_long_as_it_lives(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def body() -> None:
+        code = (
+            "import os, sys, time\n"
+            "if os.fork(): os._exit(0)\n"
+            "while not os.path.exists('go'): time.sleep(0.002)\n"
+            "print('WARNING it is late', flush=True)\n"
+            "print('no level', flush=True)\n" + SLEEPER
+        )
+        async with world(tmp_path, component(instantiate=python(code))) as w:
+            await w.instantiate()
+            (tmp_path / "go").touch()
+            await w.line_of("pid")
+            with anyio.fail_after(PATIENCE):
+                while "no level" not in caplog.text:
+                    await anyio.sleep(0.002)
+            said = [(record.levelname, record.getMessage()) for record in caplog.records]
+            assert said == [("WARNING", f"{DN}: it is late"), ("INFO", f"{DN}: no level")]
+
+    with caplog.at_level("INFO", logger="aisexec.component"):
+        run(body)
+
+
+def test_a_component_that_floods_its_output_is_logged_in_part_and_not_held_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        code = "for n in range(100_000): print('line', n)\nprint('x' * 1_000_000)\n" + SLEEPER
+        async with world(tmp_path, component(plugin="plug:x")) as w:
+            plugin_folder(tmp_path, code)
+            await w.instantiate()
+            await w.line_of("pid")
+
+    with caplog.at_level("INFO", logger="aisexec.component"):
+        run(body)
+    assert 200 <= len(caplog.records) < 20_000
+    assert max(len(record.getMessage()) for record in caplog.records) < 5000
