@@ -59,9 +59,7 @@ def test_three_machines_form_one_ring_and_carry_large_packets(machines: Machines
         node.tell("send 20 50000")
         node.tell("send 1 1000000")
     nodes.agreed(1563, 1, 2, 3)
-    counters = nodes[1].counters()
-    assert counters["udp_segmented"] > 0
-    assert counters["configurations"] == sum("kind" in fact for fact in nodes[1].told)
+    assert nodes[1].counters()["udp_segmented"] > 0
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -122,7 +120,7 @@ def test_network_that_must_not_or_cannot_segment_carries_the_ring(
 def test_ring_on_two_networks_does_not_notice_the_loss_of_either(nodes: RingNodes, mode: str, lost: int) -> None:
     with Machines(3, networks=2) as machines:
         for number in machines.numbers:
-            more = {"second": network(machines, mode, number, 1), "fault_after": 0.3, "fault_packets": 1}
+            more = {"second": network(machines, mode, number, 1), "fault_after": 0.5, "fault_packets": 1, "token": 2.0}
             nodes[number] = RingNode(options(machines, mode, number, **more), machines.command(number))
         nodes.formed(1, 2, 3)
         nodes[3].tell("send 10 100")

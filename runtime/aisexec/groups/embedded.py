@@ -277,21 +277,24 @@ class EmbeddedGroup:
     def _carry_out(self, effects: list[Effect]) -> None:
         assert self._ring is not None
         ring, networks = self._ring, self._turns
-        if self._redundant:
-            networks.reverse()  # what comes first tells where a node is: let it be each network's turn
+        sent = False
         happenings: list[Happening] = []
         for effect in effects:
             match effect:
                 case Broadcast(packets, beyond):
+                    sent = True
                     for network in networks:
                         network.broadcast(packets, ring.members, beyond, ring.sources)
                 case Send(to, packet):
+                    sent = True
                     for network in networks:
                         network.send(packet, to, ring.sources)
                 case Log(level, text):
                     logger.log(LEVELS[level], "%s", text)
                 case _:
                     happenings.append(effect)
+        if sent and self._redundant:
+            networks.reverse()  # what comes first tells where a node is: next time let it be the other network
         if happenings:
             self._deliver(happenings)
 
