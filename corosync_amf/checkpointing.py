@@ -198,8 +198,7 @@ class Keeper:
 
         Raises: AccessDenied: a later epoch has begun.
         """
-        await self._checkpoint.fence(epoch)
-        self.epoch, self._denied = epoch, None
+        await self.fence(epoch)
         if self.is_following:
             await self._catch_up()  # the answer to the fence came behind all changes that stand before it
         was_following = self.is_following
@@ -208,6 +207,14 @@ class Keeper:
         if not was_following:
             await self.load()
         return was_following
+
+    async def fence(self, epoch: int) -> None:
+        """Write with `epoch` from now on; who writes with a lower one is refused.
+
+        Raises: AccessDenied: a later epoch has begun.
+        """
+        await self._checkpoint.fence(epoch)
+        self.epoch, self._denied = epoch, None
 
     async def load(self) -> None:
         """Read the whole content from the local replica."""

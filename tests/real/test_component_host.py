@@ -279,6 +279,9 @@ def test_a_component_that_is_not_ready_says_so(tmp_path: Path) -> None:
         async with small_executive(tmp_path, component("a", "Unready")) as executive:
             await started(executive, "a")
             assert (await executive.csi_set("a", HaState.ACTIVE)).error == ErrorCode.NOT_READY
+            (tmp_path / "licence").touch()
+            assert is_ok(await executive.csi_set("a", HaState.ACTIVE))
+            assert await executive.lines("journal") == ["a active ACTIVE"]
 
     anyio.run(body)
 
@@ -305,6 +308,28 @@ def test_quiescing_is_answered_at_once_and_completed_by_the_component(tmp_path: 
             assert is_ok(complete)
             assert await executive.lines("journal", 3) == ["a active", "a quiescing", "a finished"]
             assert is_ok(await executive.csi_set("a", HaState.QUIESCED, ONE))
+            assert is_ok(await executive.csi_remove("a"))
+
+    anyio.run(body)
+
+
+def test_an_active_component_that_gets_a_new_epoch_goes_on_without_a_restore(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with small_executive(tmp_path, component("a", "Counter", ON_CHANGE)) as executive:
+            await started(executive, "a")
+            assert is_ok(await executive.csi_set("a", HaState.ACTIVE))
+            await executive.lines("journal", 1, "a counted")
+            assert is_ok(await executive.csi_set("a", HaState.ACTIVE, ONE))
+            assert (await executive.lines("journal", 2, "a counted"))[1] == "a counted 6"
+            assert await executive.lines("journal", 0, "restored") == []
+
+    anyio.run(body)
+
+
+def test_removing_what_was_never_assigned_succeeds(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with small_executive(tmp_path, component("a", "Counter", ON_CHANGE)) as executive:
+            await started(executive, "a")
             assert is_ok(await executive.csi_remove("a"))
 
     anyio.run(body)
