@@ -5,15 +5,20 @@ from importlib import import_module
 
 BENCHMARKS = {
     "ring": "the embedded group: three processes on loopback",
+    "ckpt": "checkpoint writes",
+    "failover": "failover, switchover and start of an application",
 }
 
 
 def main() -> None:
     """Each benchmark is a module of this package with a function `run(quick: bool)`."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", nargs="*", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
+    names = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
+    parser.add_argument("name", nargs="*", help=f"{names}. All when none is named.")
     parser.add_argument("--quick", action="store_true", help="a few seconds, only to see that it works")
     arguments = parser.parse_args()
+    if unknown := set(arguments.name) - BENCHMARKS.keys():
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     for name in arguments.name or BENCHMARKS:
         import_module(f"bench.{name}").run(quick=arguments.quick)
 

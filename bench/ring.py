@@ -134,7 +134,7 @@ def cold_start() -> float:
         return max(member.answer()["formed"] for member in members) * 1000
 
 
-def run(quick: bool = False) -> None:
+def run(*, quick: bool) -> None:
     """Measure everything and print the table."""
     seconds, runs = (0.2, 1) if quick else (2.0, RUNS)
     throughput = [

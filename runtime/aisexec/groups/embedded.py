@@ -89,15 +89,19 @@ class EmbeddedGroup:
         self.local = options.node_id
         self.incarnation = options.incarnation
         self._options = options
-        self._networks = _open_networks(options)
-        self._turns = list(self._networks)
-        self._redundant = len(self._networks) > 1
         self._seal = (
             NullSeal(options.cluster_name, options.node_id, options.incarnation)
             if options.key is None
             else AesSeal(options.key, options.cluster_name, options.node_id, options.incarnation)
         )
-        self._ring_options = _ring_options(options, [network.transport for network in self._networks])
+        self._networks = _open_networks(options)
+        self._turns = list(self._networks)
+        self._redundant = len(self._networks) > 1
+        try:
+            self._ring_options = _ring_options(options, [network.transport for network in self._networks])
+        except BaseException:
+            self.close()
+            raise
         self._faulty: set[int] = set()
         self._came = [0] * len(self._networks)
         self._ring: Ring | None = None
