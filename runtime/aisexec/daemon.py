@@ -219,8 +219,7 @@ class Executive:
         """Publish how long this node may keep active components; stop them when that is over."""
         now = self._driver.now()
         change = self.node.membership
-        members = change.members if change else ()
-        deadline = lease_deadline(self._quorum, self._facts.node_id, self._group.known_heard, members)
+        deadline = lease_deadline(self._quorum, self._facts.node_id, self._group.known_heard, self.node.kin)
         self._lease.deadline = deadline + (shared_lease.clock() - now)
         if (now >= deadline) != self._frozen and change is not None and change.quorate:
             self._frozen = not self._frozen
@@ -274,6 +273,7 @@ class Executive:
         chosen = wiring.era(stored, time.time())
         if path is not None:
             try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.write_text(f"{chosen}\n")
             except OSError as error:
                 log.warning("the era cannot be stored: %s", error)

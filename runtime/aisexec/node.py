@@ -137,6 +137,8 @@ class Node:
         self._state: sync.StateId | None = None
         self._installed: Configuration | None = None
         self._all_seen = False
+        self.kin: frozenset[NodeId] = frozenset()
+        """Nodes that cannot have installed another membership since this node installed its own."""
         self._quorate_seq = 0
         self._order = 0
         self._held: list[bytes] = []
@@ -374,6 +376,7 @@ class Node:
             # Nobody has applied what came before the cut: who sent it sends it again, in the new ring.
             self._held[:0] = [kept.payload for kept in former.kept if kept.sender == self.local]
         self.phase = Phase.WAITING
+        self.kin &= frozenset(self._former)
         self._entry = entry = Entry(configuration)
         self._former = configuration.members
         self._unsafe = deque((-1, client, request, message) for _, client, request, message in self._unsafe)
@@ -495,6 +498,7 @@ class Node:
         assert change is not None
         self._installed, self.membership, self._all_seen = entry.configuration, change, entry.all_seen
         self.phase, self._state, self._quorate_seq = Phase.RUNNING, None, entry.quorate_seq
+        self.kin = frozenset(change.members)
         self._order = order + 1
         self._position = entry.delivered
         self._alarms.ring_again()

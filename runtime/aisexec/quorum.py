@@ -65,22 +65,22 @@ def _holds_tie_breaker(options: QuorumOptions, members: Collection[NodeId]) -> b
 
 
 def lease_deadline(
-    options: QuorumOptions, local: NodeId, known_heard: Mapping[NodeId, float], members: Collection[NodeId]
+    options: QuorumOptions, local: NodeId, known_heard: Mapping[NodeId, float], kin: Collection[NodeId]
 ) -> float:
     """The monotonic time until which `local` may keep active components.
 
-    `known_heard` tells for each other node the latest local time at or after which it is known to have heard us.
+    `known_heard` tells for each other node the latest local time at or after which it is known to have heard us; `kin`
+    are the nodes that cannot have gone on without us in another membership: only their hearing counts.
     Without quorum in use the lease never ends.
     """
     if not options.enabled:
         return math.inf
-    heard = sorted(((at, node) for node, at in known_heard.items() if node != local), reverse=True)
+    heard = sorted(((at, node) for node, at in known_heard.items() if node in kin and node != local), reverse=True)
     together = [local]
     if is_quorate(options, together, all_seen=True):
         return math.inf
     for at, node in heard:
-        if node in members or node in options.votes:
-            together.append(node)
+        together.append(node)
         if is_quorate(options, together, all_seen=True):
             return at + options.lease
     return -math.inf

@@ -149,10 +149,11 @@ def test_a_quiet_ring_is_warned_of_once_and_the_end_of_the_quiet_is_told():
 
 def test_an_answer_shows_when_this_node_was_heard_and_never_moves_back():
     contacts = Contacts(1, NullSeal("c", 1, 1), Counters(), 0.0)
-    assert not contacts.answered(2, 5.0, 6.0)
-    assert not contacts.answered(2, 4.0, 6.0)
-    assert not contacts.answered(3, 7.0, 6.0)  # from the future: not this node's clock
+    assert not contacts.answered(2, 5.0, 6.0, together=True)
+    assert not contacts.answered(2, 4.0, 6.0, together=True)
+    assert not contacts.answered(3, 7.0, 6.0, together=True)  # from the future: not this node's clock
+    assert not contacts.answered(2, 5.5, 6.0, together=False)  # it has installed another ring since
     assert contacts.known_heard == {2: 5.0}
     assert len(contacts.court(4, 6.0)) == 1
-    assert contacts.answered(4, 6.0, 6.1)
-    assert not contacts.answered(4, 6.0, 6.1)
+    assert contacts.answered(4, 6.0, 6.1, together=False)
+    assert not contacts.answered(4, 6.0, 6.1, together=False)

@@ -302,7 +302,8 @@ def test_a_probe_is_answered_in_every_state():
     (answer,) = ring.handle(Received([(probe, "b")]), 0.0)
     assert isinstance(answer, Send)
     assert answer.to == 2
-    assert NullSeal("c", 2, 1).open(answer.packet)[::3] == (packets.ANSWER, packets.pack_control(packets.Probe(5.0)))
+    expected = packets.pack_control(packets.Answer(5.0, 0, 1))  # this node has installed no ring yet
+    assert NullSeal("c", 2, 1).open(answer.packet)[::3] == (packets.ANSWER, expected)
     assert ring.sources == {2: "b"}
     assert ring.heard == {2: 0.0}
 

@@ -456,9 +456,8 @@ class ClusterWorld:
 
     def _may_work(self, node_id: NodeId) -> bool:
         """Whether components of the node go on: it is not paused, and its lease has not ended."""
-        stack, change = self.stacks[node_id], self.stacks[node_id].node.membership
-        members = change.members if change else ()
-        deadline = lease_deadline(self._quorum, node_id, stack.ring.known_heard, members)
+        stack = self.stacks[node_id]
+        deadline = lease_deadline(self._quorum, node_id, stack.ring.known_heard, stack.node.kin)
         return self._runs(node_id) and self.network.now < deadline
 
     def _check_actives(self, node_id: NodeId) -> None:

@@ -102,7 +102,11 @@ class Part:
 
 
 class World:
-    """A cluster of engines and fake processes."""
+    """A cluster of engines and fake processes.
+
+    `trace` tells what was ordered and logged, `replies` what administrators were answered (by number of the request),
+    `notifications` what operators would see. Components in `refuse_cleanup` and `refuse_start` do that, calm or not.
+    """
 
     def __init__(self, cluster: Cluster, rng: random.Random, chances: Chances | None = None) -> None:
         self.cluster, self.index = cluster, Index(cluster)
@@ -114,6 +118,8 @@ class World:
         self.replies: dict[int, list[Message]] = {}
         self.trace: list[str] = []
         self.notifications: list[amf.Notification] = []
+        self.refuse_cleanup: set[Dn] = set()
+        self.refuse_start: set[Dn] = set()
         self._queue: list[tuple[float, int, tuple[Any, ...]]] = []
         self._count = 0
         self._next_part = 1
@@ -345,6 +351,7 @@ class World:
                 self._instantiate(site, command)
             case amf.Cleanup(component, ticket):
                 is_survivor = component in site.processes and self._happens(self.chances.cleanup_fails)
+                is_survivor = is_survivor or component in self.refuse_cleanup
                 if not is_survivor:
                     self._kill(site, component)
                 self._done(site, component, amf.Verb.CLEANUP, ticket, ok=not is_survivor)
@@ -376,7 +383,7 @@ class World:
     def _instantiate(self, site: Site, command: amf.Instantiate) -> None:
         if command.component in site.processes:
             raise Violation(f"{command.component} is started twice")
-        if self._happens(self.chances.start_fails):
+        if command.component in self.refuse_start or self._happens(self.chances.start_fails):
             self._done(site, command.component, amf.Verb.INSTANTIATE, command.ticket, ok=False)
             return
         process = Process(command.component, command.ticket, site.next_client)

@@ -55,9 +55,13 @@ class Contacts:
         self._suitors.add(node)
         return self.probe([node], now)
 
-    def answered(self, node: NodeId, asked_at: float, now: float) -> bool:
-        """A probe came back; True when it was to a node of another ring."""
-        if asked_at <= now:
+    def answered(self, node: NodeId, asked_at: float, now: float, *, together: bool) -> bool:
+        """A probe came back; True when it was to a node that is courted.
+
+        `together`: the node has installed the same ring last. One that has gone on to another ring may have given this
+        node up: that it hears it again does not renew anything.
+        """
+        if together and asked_at <= now:
             self.known_heard[node] = max(self.known_heard.get(node, asked_at), asked_at)
         courted = node in self._suitors
         self._suitors.discard(node)

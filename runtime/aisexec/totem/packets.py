@@ -113,9 +113,17 @@ class Merge(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class Probe(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """PROBE and ANSWER: `time` is the prober's clock, sent back as it came."""
+    """PROBE: do you hear me? `time` is the prober's clock."""
 
     time: float
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """ANSWER: `time` as it came in the probe, and the ring that the answering node has installed."""
+
+    time: float
+    ring_seq: _Seq
+    representative: NodeId
 
 
 @dataclass(slots=True)
@@ -165,12 +173,12 @@ _CONTROL: Final[dict[int, msgspec.msgpack.Decoder[Any]]] = {
     COMMIT: msgspec.msgpack.Decoder(Commit),
     MERGE: msgspec.msgpack.Decoder(Merge),
     PROBE: msgspec.msgpack.Decoder(Probe),
-    ANSWER: msgspec.msgpack.Decoder(Probe),
+    ANSWER: msgspec.msgpack.Decoder(Answer),
 }
 _encoder: Final = msgspec.msgpack.Encoder()
 _bundle_decoder: Final = msgspec.msgpack.Decoder(list[bytes])
 
-Control = Join | Commit | Merge | Probe
+Control = Join | Commit | Merge | Probe | Answer
 
 
 def pack_control(message: Control) -> bytes:

@@ -179,10 +179,11 @@ class Ring:
             self._on_token(token)
 
     def _on_control(self, packet: Packet, message: Control | None) -> None:
-        kind, sender, incarnation, body = packet
-        if kind == packets.PROBE:
-            self._out.append(Send(sender, self._seal.seal(packets.ANSWER, body)))
-        elif isinstance(message, packets.Probe):
+        kind, sender, incarnation, _ = packet
+        if isinstance(message, packets.Probe):
+            answer = packets.Answer(message.time, self.ring_id.seq, self.ring_id.representative)
+            self._out.append(Send(sender, self._seal.seal(packets.ANSWER, packets.pack_control(answer))))
+        elif isinstance(message, packets.Answer):
             self._on_answer(sender, message)
         elif isinstance(message, Join):
             self._on_join(sender, incarnation, message)
@@ -431,8 +432,9 @@ class Ring:
         if not self._too_many({*self.members, sender}, sender):
             self._out += self._contacts.court(sender, self._now)
 
-    def _on_answer(self, sender: NodeId, answer: packets.Probe) -> None:
-        courted = self._contacts.answered(sender, answer.time, self._now)
+    def _on_answer(self, sender: NodeId, answer: packets.Answer) -> None:
+        together = RingId(answer.ring_seq, answer.representative) == self.ring_id
+        courted = self._contacts.answered(sender, answer.time, self._now, together=together)
         if courted and self.state is OPERATIONAL and sender not in self.members:
             self._gather(f"node {sender} of another ring was found", also=(sender,))
 
