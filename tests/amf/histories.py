@@ -4,10 +4,10 @@ import random
 from typing import Any
 
 from aisexec.simulation.world import Violation, World
-from corosync_amf.ais import Admin, AdminOperation, Assignment, Dn, HaState, Operational, Presence, Readiness, Recovery
+from corosync_amf.ais import Admin, AdminOperation, Assignment, Dn, HaReadiness, Presence, Readiness, Recovery
 from corosync_amf.engine import Client
 from corosync_amf.services.amf import messages as amf
-from corosync_amf.services.amf.states import View, assignments_of_instance
+from corosync_amf.services.amf.states import View, assignments_of_instance, instance_assignment, unit_readiness
 
 from .clusters import any_cluster
 
@@ -56,7 +56,7 @@ def _happen(world: World, rng: random.Random, asked: dict[int, tuple[int, int]])
             case "report":
                 world.report(node, process, rng.choice(RECOVERIES))
             case _:
-                state = rng.choice(list(amf.HaReadiness))
+                state = rng.choice(list(HaReadiness))
                 world.send(world.sites[node], process.client, amf.HaReadinessSet(process.component, None, state))
     elif kind == "admin" and up:
         index = world.index
@@ -86,7 +86,7 @@ def calm_down(world: World) -> None:
     for node, process in list(world.processes()):
         client = world.sites[node].engine.view.facts.component(process.component).client
         if client == Client(node, process.client):
-            ready = amf.HaReadiness.READY_FOR_ASSIGNMENT
+            ready = HaReadiness.READY_FOR_ASSIGNMENT
             world.send(world.sites[node], process.client, amf.HaReadinessSet(process.component, None, ready))
     for _ in range(3):
         view = replica(world)
@@ -98,8 +98,8 @@ def calm_down(world: World) -> None:
             if state is not Admin.UNLOCKED:
                 world.admin(dn, AdminOperation.UNLOCK)
         world.run(20.0)
-        for dn, node in view.index.nodes.items():
-            if view.facts.node(node.name).disabled:
+        for dn, configured in view.index.nodes.items():
+            if view.facts.node(configured.name).disabled:
                 world.admin(dn, AdminOperation.REPAIRED)
         for su in view.index.units:
             world.admin(su, AdminOperation.REPAIRED)
@@ -152,14 +152,10 @@ def _broken(view: View) -> list[Any]:
 
 
 def unit_in_service(view: View, su: Dn) -> bool:
-    from corosync_amf.services.amf.states import unit_readiness
-
     return unit_readiness(view, su) is Readiness.IN_SERVICE
 
 
 def check_assigned(view: View, si: Dn, in_service: int) -> None:
-    from corosync_amf.services.amf.states import instance_assignment
-
     state = instance_assignment(view, si)
     if in_service >= 2 and state is not Assignment.FULLY_ASSIGNED:
         raise Violation(f"{si} is {state.name}: {list(assignments_of_instance(view, si))}")
@@ -174,6 +170,3 @@ def check_replies(world: World, asked: dict[int, tuple[int, int]]) -> None:
         is_there = world.sites[node].incarnation == incarnation
         if count > 1 or (is_there and count != 1):
             raise Violation(f"operation {number} was answered {count} times")
-
-
-__all__ = ["HaState", "Operational", "calm_down", "check_settled", "live_through"]

@@ -1,5 +1,7 @@
 """Only the steps that are safe now."""
 
+from typing import Any
+
 from corosync_amf.ais import HaState
 from corosync_amf.services.amf.placement import Place
 from corosync_amf.services.amf.planning import Do, Row, Step, Work, next_steps
@@ -16,11 +18,13 @@ def place(state: HaState, number: int, csis: str = "i") -> Place:
     return Place(state, {csi: ("a" if csi in "ik" else "b") + str(number) for csi in csis})
 
 
-def work(*rows: Row, csis: dict | None = None, target: dict | None = None, **options) -> Work:
+def work(
+    *rows: Row, csis: dict[str, tuple[str, ...]] | None = None, target: dict[str, Place] | None = None, **options: Any
+) -> Work:
     return Work("si", csis or {"i": ()}, rows, target or {}, able=ABLE, **options)
 
 
-def brief(steps: list[Step]) -> list[tuple]:
+def brief(steps: list[Step]) -> list[tuple[Any, ...]]:
     return [(step.do, step.component, step.csis, step.ha_state) for step in steps]
 
 

@@ -43,12 +43,13 @@ def decide(turn: Turn, finish: Callable[[Turn], None]) -> None:
     """Do everything that can be done now; `finish` looks after administrative operations between the rounds."""
     for _ in range(_ROUNDS_MAX):
         turn.changed = False
-        look_after(turn)
-        _begin(turn)
         if turn.facts.quorate and turn.facts.started:
             _watch_dependencies(turn)
             for step in next_steps(works(turn.view, targets(turn.view))):
                 perform(turn, step)
+        # After the steps: work that a broken SU has lost goes elsewhere before its repair begins.
+        look_after(turn)
+        _begin(turn)
         finish(turn)
         if not turn.changed:
             return
@@ -196,8 +197,25 @@ def _refused(view: View, group: ServiceGroup, su: Dn) -> frozenset[tuple[Dn, Dn,
         for si in view.index.instances_of_group[group.dn]:
             for csi in si.csis:
                 ready = ha_readiness(view, component.dn, csi.dn)
-                refused |= {(component.dn, csi.dn, state) for state, bad in _REFUSED.items() if ready in bad}
+                bad_for = {state for state, bad in _REFUSED.items() if ready in bad}
+                if ready is HaReadiness.NOT_READY_FOR_ACTIVE and _is_irreplaceable(view, component.dn, csi.dn):
+                    bad_for = set()
+                refused |= {(component.dn, csi.dn, state) for state in bad_for}
     return frozenset(refused)
+
+
+def _is_irreplaceable(view: View, comp: Dn, csi: Dn) -> bool:
+    """Whether a component does the work of a CSI and no standby is ready to take over."""
+    held = view.facts.assigned(csi)
+    if comp not in held or not holds(held[comp]):
+        return False
+    return not any(
+        row.state is HaState.STANDBY
+        and row.confirmed
+        and ha_readiness(view, other, csi) not in _REFUSED[HaState.ACTIVE]
+        and unit_readiness(view, view.index.unit_of_component[other].dn) is Readiness.IN_SERVICE
+        for other, row in held.items()
+    )
 
 
 def _room(view: View, group: ServiceGroup, node: str) -> dict[str, int] | None:

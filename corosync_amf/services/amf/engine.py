@@ -42,6 +42,7 @@ from .messages import (
     ErrorClear,
     ErrorReport,
     Executive,
+    Failfast,
     FaultDetected,
     HaReadinessSet,
     HaStateGet,
@@ -411,6 +412,8 @@ class AmfEngine:
             units = [su for su, host in turn.view.host.items() if host == name]
             faults.note_failovers(turn, units, f"node {name} {why}", change.time)
             components.node_returned(turn, name)
+            if fact.failfast:
+                turn.run(name, Failfast("it was told so before it was cut off"))
             turn.say(node.dn, why)
             return
         fact.incarnation = incarnation

@@ -105,7 +105,8 @@ class World:
     """A cluster of engines and fake processes.
 
     `trace` tells what was ordered and logged, `replies` what administrators were answered (by number of the request),
-    `notifications` what operators would see. Components in `refuse_cleanup` and `refuse_start` do that, calm or not.
+    `notifications` what
+    operators would see, `told` what components were told. Components in `refuse_cleanup` and `refuse_start` do that, calm or not.
     """
 
     def __init__(self, cluster: Cluster, rng: random.Random, chances: Chances | None = None) -> None:
@@ -118,6 +119,7 @@ class World:
         self.replies: dict[int, list[Message]] = {}
         self.trace: list[str] = []
         self.notifications: list[amf.Notification] = []
+        self.told: list[Message] = []
         self.refuse_cleanup: set[Dn] = set()
         self.refuse_start: set[Dn] = set()
         self._queue: list[tuple[float, int, tuple[Any, ...]]] = []
@@ -224,6 +226,7 @@ class World:
         """Events of a client reach it in their order."""
         process = next((process for process in site.processes.values() if process.client == to.number), None)
         if process is not None:
+            self.told.append(message)
             process.last_event = max(self.now + self._delay(0.001), process.last_event + 1e-6)
             self._at(process.last_event - self.now, "_event", site.node_id, process, message)
 
