@@ -1,4 +1,4 @@
-"""Machines with the package installed: network namespaces with /etc, /run, /var/lib and host names of their own.
+"""Machines with the package installed: namespaces, with processes, network, /etc, /run and /var/lib of their own.
 
 The executives run there as they do in production, as root and from the default places.
 """
@@ -6,6 +6,7 @@ The executives run there as they do in production, as root and from the default 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,14 +18,17 @@ from typing import Any, Self
 from tests.real.namespaces import Machines
 
 PATIENCE = 60.0
-STOP_SECONDS = 20.0
 POLL = 0.05
 PLACES = {"etc": "/etc", "ais": "/etc/ais", "run": "/run", "lib": "/var/lib"}
-ENTER = (
-    "mount --make-rprivate / && "
-    + " && ".join(f"mount --bind {{folder}}/{name} {place}" for name, place in PLACES.items())
-    + ' && hostname {name} && exec "$@"'
+BOOT = " && ".join(
+    [
+        "mount --make-rprivate /",
+        *(f"mount --bind {{folder}}/{name} {place}" for name, place in PLACES.items()),
+        "hostname {name}",
+        'exec "$0" -ISc "import signal as s; s.signal(s.SIGCHLD, s.SIG_IGN); print(flush=True); s.pause()"',
+    ]
 )
+"""Makes process 1 of a machine: it says that it is up, and reaps what others leave behind."""
 
 
 class Machine:
@@ -35,22 +39,40 @@ class Machine:
         self.name = f"node-{'abcdefghi'[number - 1]}"
         self.folder = folder
         self.log_path = folder / "log"
-        self.executive: subprocess.Popen[bytes] | None = None
-        self._machines = machines
         self._path = path
+        self._boot: subprocess.Popen[bytes] = self._booted(machines)
+        self._executives: list[subprocess.Popen[bytes]] = []
+
+    def _booted(self, machines: Machines) -> "subprocess.Popen[bytes]":
         for name in PLACES:
             if name != "etc":
-                (folder / name).mkdir(parents=True)
-        shutil.copytree("/etc", folder / "etc", symlinks=True, ignore=shutil.ignore_patterns("ais", "netns"))
-        (folder / "etc" / "ais").mkdir()
+                (self.folder / name).mkdir(parents=True)
+        shutil.copytree("/etc", self.folder / "etc", symlinks=True, ignore=shutil.ignore_patterns("ais", "netns"))
+        (self.folder / "etc" / "ais").mkdir()
+        boot = BOOT.format(folder=self.folder, name=self.name)
+        words = ["unshare", "-m", "-u", "-p", "-f", "--mount-proc", "sh", "-c", boot, sys.executable]
+        process = subprocess.Popen(machines.command(self.number, *words), stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        with process.stdout as output:
+            assert output.readline() == b"\n", f"{self.name} does not boot"
+        return process
+
+    def switch_off(self) -> None:
+        """The end of process 1 is the end of all the others of the machine."""
+        os.kill(self._first(), signal.SIGKILL)
+        for process in (*self._executives, self._boot):
+            process.wait(PATIENCE)
+
+    def _first(self) -> int:
+        pid = self._boot.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
     @property
     def ais(self) -> Path:
         return self.folder / "ais"
 
     def _words(self, *words: str) -> list[str]:
-        enter = ENTER.format(folder=self.folder, name=self.name)
-        return self._machines.command(self.number, "unshare", "-m", "-u", "sh", "-c", enter, "sh", *words)
+        return ["nsenter", "-t", str(self._first()), "-m", "-u", "-p", "-n", *words]
 
     def _environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("COROSYNC_", "XDG_"))}
@@ -72,7 +94,9 @@ class Machine:
         """Start the executive."""
         with self.log_path.open("ab") as log:
             words, environ = self._words(*line.split()), self._environ()
-            self.executive = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+            self._executives.append(
+                subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+            )
 
     def status(self) -> Any:
         """What `amf status -o json` says here; None when there is no executive."""
@@ -95,23 +119,19 @@ class Installed(dict[int, Machine]):
 
     def __enter__(self) -> Self:
         self.network.__enter__()
-        for number in self.network.numbers:
-            self[number] = Machine(self.network, number, self._folder / f"machine-{number}", self._path)
+        try:
+            for number in self.network.numbers:
+                self[number] = Machine(self.network, number, self._folder / f"machine-{number}", self._path)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        running = [machine.executive for machine in self.values() if machine.executive is not None]
-        for process in running:
-            process.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
-        for process in running:
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for machine in self.values():
+            machine.switch_off()
         self.network.__exit__(kind, error, trace)
 
     def until(self, machine: Machine, condition: Callable[[Any], bool], what: str) -> Any:

@@ -117,19 +117,19 @@ def test_three_machines_set_up_as_the_readme_says_survive_the_loss_of_one(machin
         for before, text in (main_conf, amf_conf):
             file = re.findall(r"`/etc/ais/([a-z.]+)`:\s*$", before)[0]
             (machine.ais / file).write_text(text)
-    *checks, executive = start[1].splitlines()
+    *checks, run = start[1].splitlines()
     for machine in machines.values():
-        for line in checks:
-            checked = machine.run(line)
+        for check in checks:
+            checked = machine.run(check)
             assert (checked.returncode, checked.stderr) == (0, "")
-        machine.start(executive)
+        machine.start(run)
     show, swap = watch[1].splitlines()
     status = machines.until(machines[3], fully_assigned, "full assignment")
-    before = machines.active(status)
+    active = machines.active(status)
     assert "fully-assigned" in machines[3].succeed(show)
     machines[3].succeed(swap)
     status = machines.until(machines[2], fully_assigned, "full assignment after the swap")
-    assert machines.active(status) is not before
+    assert machines.active(status) is not active
     lose_and_regain_the_active_one(machines, status)
     check_counting(machines)
 
