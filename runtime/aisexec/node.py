@@ -139,6 +139,8 @@ class Node:
         self._all_seen = False
         self.kin: frozenset[NodeId] = frozenset()
         """Nodes that cannot have installed another membership since this node installed its own."""
+        self._met: dict[NodeId, NodeFacts | None] = {}
+        """Members of the installed membership and of all rings since: each may act on a membership with this node."""
         self._quorate_seq = 0
         self._order = 0
         self._held: list[bytes] = []
@@ -367,6 +369,10 @@ class Node:
 
     def _new_ring(self, configuration: Configuration, event: Happened, now: float) -> None:
         former = self._entry
+        for member in former.members if former is not None else ():
+            hello = former.hellos.get(member) if former is not None else None
+            if hello is not None or member not in self._met:
+                self._met[member] = hello.facts if hello is not None else None
         if self.phase is Phase.RUNNING and self._installed is not None:
             ring_id, counts = self._installed.ring_id, self.options.quorum.enabled and self.quorate
             self._state = sync.StateId(
@@ -389,22 +395,17 @@ class Node:
             self._say_hello(entry, now)
 
     def _lost(self, configuration: Configuration, event: Happened) -> list[NodeId]:
-        """Former members that are not in the new ring and may still be at work."""
-        nodes = self.membership.nodes if self.membership else {}
-        return [
-            node
-            for node in sorted(nodes.keys() - set(configuration.members))
-            if event.departed.get(node, 0) < nodes[node].incarnation
-        ]
+        """Nodes that are not in the new ring and may still be at work."""
+        lost = sorted(self._met.keys() - set(configuration.members))
+        return [node for node in lost if not _is_gone(self._met[node], event.departed.get(node, 0))]
 
     def _will_be_quorate(self, entry: Entry) -> bool:
         return is_quorate(self.options.quorum, entry.members, all_seen=self._all_seen)
 
     def _fence(self, entry: Entry, lost: list[NodeId]) -> None:
         """No membership takes effect before the coordinator's hello: so the fence comes before any promotion."""
-        assert self.membership is not None
         entry.hello_at = math.inf
-        nodes = tuple(self.membership.nodes[node] for node in lost)
+        nodes = tuple(facts for node in lost if (facts := self._met[node]) is not None)
         self._out.effects.append(Fence(entry.configuration.ring_id.seq, nodes))
 
     def _fenced(self, ring_seq: int, ok: bool, now: float) -> None:
@@ -414,8 +415,7 @@ class Node:
         if not ok and self.options.fence_required:
             text = "NODE: fencing failed and is required: nothing is promoted until it succeeds"
             self._out.effects.append(Logged(ERROR, text))
-            assert self.membership is not None
-            self._fence(entry, sorted(set(self.membership.members) - set(entry.members)))
+            self._fence(entry, sorted(self._met.keys() - set(entry.members)))
         else:
             self._say_hello(entry, now)
 
@@ -499,6 +499,7 @@ class Node:
         self._installed, self.membership, self._all_seen = entry.configuration, change, entry.all_seen
         self.phase, self._state, self._quorate_seq = Phase.RUNNING, None, entry.quorate_seq
         self.kin = frozenset(change.members)
+        self._met = dict(change.nodes)
         self._order = order + 1
         self._position = entry.delivered
         self._alarms.ring_again()
@@ -531,6 +532,11 @@ class Node:
 
     def _wall(self, now: float) -> float:
         return now + self.options.wall_offset
+
+
+def _is_gone(facts: NodeFacts | None, departed: int) -> bool:
+    """Whether the incarnation that was met is known to be gone; of one that never said hello it is not known."""
+    return facts is not None and departed >= facts.incarnation
 
 
 def _number(engine: Engine) -> int:
