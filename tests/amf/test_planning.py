@@ -1,5 +1,6 @@
 """Only the steps that are safe now."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from corosync_amf.ais import HaState
@@ -19,7 +20,10 @@ def place(state: HaState, number: int, csis: str = "i") -> Place:
 
 
 def work(
-    *rows: Row, csis: dict[str, tuple[str, ...]] | None = None, target: dict[str, Place] | None = None, **options: Any
+    *rows: Row,
+    csis: Mapping[str, tuple[str, ...]] | None = None,
+    target: dict[str, Place] | None = None,
+    **options: Any,
 ) -> Work:
     return Work("si", csis or {"i": ()}, rows, target or {}, able=ABLE, **options)
 

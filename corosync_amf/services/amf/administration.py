@@ -500,7 +500,8 @@ def _end_restart(turn: Turn, operation: Operation) -> None:
             operation.phase = 2
             turn.changed = True
         return
-    if any(turn.facts.component(comp).presence is not Presence.INSTANTIATED for comp in own if _counts(turn, su, comp)):
+    # One that is UNINSTANTIATED now is no longer wanted; there is nothing to wait for.
+    if any(turn.facts.component(comp).presence in _MOVING for comp in own if _counts(turn, su, comp)):
         return
     turn.facts.unit(su).evacuate = False
     turn.changed = True

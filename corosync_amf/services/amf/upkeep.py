@@ -55,7 +55,7 @@ def wishes_of(turn: Turn, group: ServiceGroup) -> dict[Dn, Wish]:
         wishes[unit.dn] = wish if wish is not None else Wish.STOP
         if wish is None:
             is_assigned = bool(instances_of_unit(turn.view, unit.dn))
-            is_up = any(turn.facts.component(comp.dn).instance for comp in unit.components)
+            is_up = any(is_alive(turn, comp.dn) for comp in unit.components)
             healthy.append(((not is_assigned, not is_up, _rank(unit)), unit.dn))
     limit = group.preferred_inservice_sus
     for position, (key, su) in enumerate(sorted(healthy)):
@@ -79,7 +79,7 @@ def _own_wish(turn: Turn, group: ServiceGroup, unit: ServiceUnit) -> Wish | None
         return Wish.STOP
     if is_broken(turn, unit.dn) and not turn.facts.unit(unit.dn).repairing:
         return Wish.HOLD
-    return None if state is Admin.UNLOCKED else Wish.RUN
+    return None if state is Admin.UNLOCKED and not turn.facts.unit(unit.dn).evacuate else Wish.RUN
 
 
 def is_broken(turn: Turn, su: Dn) -> bool:

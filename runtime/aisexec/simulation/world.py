@@ -105,8 +105,8 @@ class World:
     """A cluster of engines and fake processes.
 
     `trace` tells what was ordered and logged, `replies` what administrators were answered (by number of the request),
-    `notifications` what
-    operators would see, `told` what components were told. Components in `refuse_cleanup` and `refuse_start` do that, calm or not.
+    `notifications` what operators would see, `told` what components were told. Components in `refuse_cleanup` and
+    `refuse_start` do that, calm or not.
     """
 
     def __init__(self, cluster: Cluster, rng: random.Random, chances: Chances | None = None) -> None:
