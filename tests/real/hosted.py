@@ -9,15 +9,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
 
 from corosync_amf import Component
 from corosync_amf.ais import HaReadiness, HaState, Recovery
-from corosync_amf.context import ComponentContext
+from corosync_amf.context import ComponentContext, ProtectionGroupMember
 from corosync_amf.errors import AccessDenied, BadOperation, NotReady
 from corosync_amf.hookspecs import hookimpl
+from corosync_amf.services import amf
 from corosync_amf.work import Assignment
 
 
@@ -105,6 +107,43 @@ class Periodic(Component):
 
     async def on_active(self, ctx: ComponentContext, csi: Assignment) -> None:
         note(short(ctx), "active")
+
+
+class Piecemeal(Component):
+    """Says only what changed."""
+
+    async def checkpoint(self, ctx: ComponentContext, csi: Assignment) -> Any:
+        return ctx.Partial({"b": None, "c": 3} if "b" in ctx.state() else {"a": 1, "b": 2})
+
+    async def restore(self, ctx: ComponentContext, csi: Assignment, state: Mapping[str, int]) -> None:
+        note(short(ctx), "restored", *[f"{key}={state[key]}" for key in sorted(state)])
+
+
+class Stumbling(Counter):
+    """Cannot follow; the first restore after that works, later ones do not."""
+
+    restores = 0
+
+    async def state_updated(self, ctx: ComponentContext, csi: Assignment, changes: Mapping[str, int | None]) -> None:
+        raise RuntimeError("stumbled")
+
+    async def restore(self, ctx: ComponentContext, csi: Assignment, state: Mapping[str, int]) -> None:
+        self.restores += 1
+        if self.restores > 1:
+            raise RuntimeError("fell")
+        note(short(ctx), "restored")
+
+
+class Social(Component):
+    """Watches who else is there."""
+
+    async def on_active(self, ctx: ComponentContext, csi: Assignment) -> None:
+        service = await ctx.open(amf.initialize())
+        note(short(ctx), "opened", service.version)
+
+    @hookimpl
+    async def protection_group_changed(self, csi: Assignment, members: tuple[ProtectionGroupMember, ...]) -> None:
+        note(csi.ha_state.name, *[member.component for member in members])
 
 
 class FailingCheckpoint(Component):

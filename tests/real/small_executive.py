@@ -38,6 +38,8 @@ from corosync_amf.services.amf.messages import (
     HealthcheckInvoked,
     HealthcheckResponse,
     Instantiate,
+    ProtectionGroup,
+    ProtectionGroupTrackStart,
     QuiescingComplete,
     Register,
     Response,
@@ -78,6 +80,8 @@ class ScriptedAmf:
         self.heard.append((origin.client, message))
         if isinstance(message, Register):
             self.clients[message.component] = origin.client
+        if isinstance(message, ProtectionGroupTrackStart):
+            return [Reply(origin, ProtectionGroup(message.csi, ()))]
         return [Reply(origin, Done())] if origin.client.number else []
 
     def query(self, message: Any, client: Client) -> Message:

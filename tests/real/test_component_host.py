@@ -23,6 +23,10 @@ from corosync_amf.services.amf.messages import (
     HealthcheckStart,
     InvocationType,
     Kind,
+    ProtectionGroupMember,
+    ProtectionGroupTrack,
+    ProtectionGroupTrackStart,
+    ProtectionGroupTrackStop,
 )
 from corosync_amf.services.amf.model import CheckpointMode, CheckpointPolicy, Component, Healthcheck
 
@@ -201,6 +205,50 @@ def test_periodic_checkpoints_keep_bytes_and_plain_data_apart(tmp_path: Path) ->
             assert is_ok(await executive.csi_set("b", HaState.ACTIVE))
             lines = await executive.lines("journal", 3)
             assert lines[1] == "b restored new=b'new' raw=b'raw' x1={'raw': 'x1'}"
+
+    anyio.run(body)
+
+
+def test_partial_checkpoints_change_only_what_they_name(tmp_path: Path) -> None:
+    async def body() -> None:
+        policy = CheckpointPolicy(mode=CheckpointMode.PERIODIC, period=3600.0, hot=False)
+        async with small_executive(tmp_path, *two("Piecemeal", policy)) as executive:
+            await started(executive, "a", "b")
+            for _ in range(2):  # a round is written before each QUIESCED is answered
+                assert is_ok(await executive.csi_set("a", HaState.ACTIVE))
+                assert is_ok(await executive.csi_set("a", HaState.QUIESCED, ONE))
+            assert is_ok(await executive.csi_set("b", HaState.ACTIVE))
+            assert await executive.lines("journal", 2) == ["a restored a=1 b=2", "b restored a=1 c=3"]
+
+    anyio.run(body)
+
+
+def test_a_standby_that_cannot_follow_is_restored_and_then_given_up(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with small_executive(tmp_path, *two("Stumbling", ON_CHANGE)) as executive:
+            await started(executive, "a", "b")
+            assert is_ok(await executive.csi_set("b", HaState.STANDBY))
+            assert is_ok(await executive.csi_set("a", HaState.ACTIVE))
+            report = await executive.heard(ErrorReport)
+            assert (report.component, report.reason) == (dn("b"), "RuntimeError: fell")
+            assert await executive.lines("journal", 1, "b restored") == ["b restored"]
+
+    anyio.run(body)
+
+
+def test_a_component_hears_of_its_protection_group_and_opens_services(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with small_executive(tmp_path, component("a", "Social")) as executive:
+            await started(executive, "a")
+            assert is_ok(await executive.csi_set("a", HaState.ACTIVE))
+            assert await executive.lines("journal") == ["a opened B.04.01"]
+            assert await executive.heard(ProtectionGroupTrackStart) == ProtectionGroupTrackStart(CSI, 2)
+            member = ProtectionGroupMember(dn("b"), HaState.STANDBY, HaReadiness.READY_FOR_ASSIGNMENT, 1)
+            executive.send("a", ProtectionGroupTrack(CSI, (member,), 1))
+            assert (await executive.lines("journal", 2))[1] == f"ACTIVE {dn('b')}"
+            assert is_ok(await executive.csi_remove("a"))
+            assert await executive.heard(ProtectionGroupTrackStop) == ProtectionGroupTrackStop(CSI)
+            assert is_ok(await executive.terminate("a"))
 
     anyio.run(body)
 
