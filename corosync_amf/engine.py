@@ -43,7 +43,12 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, forbid_unk
 
 
 class Request(Message, frozen=True):
-    """Goes through the total order and is applied on every node."""
+    """Goes through the total order and is applied on every node.
+
+    `without_quorum`: also in a partition without quorum, of a service whose state otherwise stands still there.
+    """
+
+    without_quorum: ClassVar[bool] = False
 
 
 class Query(Message, frozen=True):

@@ -121,7 +121,7 @@ class Executive:
             fence_required=config.quorum.fence_required,
         )
         self._amf = AmfEngine(daemon.cluster)
-        self.node = Node(options, [ClmEngine(), CkptEngine(), self._amf])
+        self.node = Node(options, [ClmEngine(wiring.clm_settings(config)), CkptEngine(), self._amf])
         self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
         daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)

@@ -274,7 +274,7 @@ class Node:
         refused = self._refusal(bundle)
         for request, message in enumerate(messages, bundle.first):
             self._order += 1
-            if refused is None:
+            if refused is None or message.without_quorum:
                 origin = Origin(client, request, self._order, bundle.time)
                 self._perform(bundle.service, self._applied(engine, message, origin), now)
             elif is_local:

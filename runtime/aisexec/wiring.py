@@ -2,6 +2,7 @@
 
 from corosync_amf.ais import NodeId
 from corosync_amf.config.settings import ExecutiveConfig, Interface, Provider, Transport
+from corosync_amf.services.clm.engine import ClmSettings
 
 from .groups.embedded import EmbeddedOptions
 from .quorum import QuorumOptions
@@ -24,6 +25,15 @@ def quorum_options(config: ExecutiveConfig) -> QuorumOptions:
         available=quorum.two_node and quorum.two_node_policy == "available",
         tie_breaker=(quorum.auto_tie_breaker_ids or lowest_first) if quorum.auto_tie_breaker else (),
         lease=config.totem.lease,
+    )
+
+
+def clm_settings(config: ExecutiveConfig) -> ClmSettings:
+    """What CLM is told of the node list and of quorum."""
+    return ClmSettings(
+        node_names=frozenset(config.node_names),
+        quorum_votes=config.quorum.quorum,
+        votes={node.name: node.quorum_votes for node in config.nodes},
     )
 
 

@@ -1,6 +1,7 @@
 """What applications, executives and replicas say to one another about checkpoints, and the replicated state."""
 
 from enum import IntEnum
+from typing import ClassVar
 
 import msgspec
 
@@ -87,6 +88,8 @@ class Open(Request, frozen=True):
 
 class Close(Request, frozen=True):
     """Close handles; those that are not open are left out."""
+
+    without_quorum: ClassVar[bool] = True
 
     handles: tuple[int, ...]
 
@@ -183,6 +186,8 @@ class Track(Request, frozen=True):
 
 class Untrack(Request, frozen=True):
     """Send Changed no more. A single handle that is not tracked is refused."""
+
+    without_quorum: ClassVar[bool] = True
 
     handles: tuple[int, ...]
 

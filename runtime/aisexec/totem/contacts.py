@@ -1,11 +1,14 @@
 """Who hears this node, and since when the ring is suspiciously quiet."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from aisexec.totem import packets
 from aisexec.totem.events import Counters, Log, Send
 from aisexec.totem.seal import Seal
 from corosync_amf.ais import NodeId
+
+_REFUSALS_MAX: Final = 4
 
 
 class Contacts:
@@ -21,6 +24,7 @@ class Contacts:
         self._token_at = now
         self._warned = False
         self._suitors: set[NodeId] = set()
+        self._refused: dict[NodeId, tuple[int, int, float]] = {}  # its incarnation, how often, until when
 
     def token_came(self, now: float) -> list[Log]:
         """The silence is over."""
@@ -66,6 +70,19 @@ class Contacts:
         courted = node in self._suitors
         self._suitors.discard(node)
         return courted
+
+    def refuse(self, node: NodeId, incarnation: int, now: float, token: float) -> None:
+        """A ring was formed without a node that is alive: some member does not reach it. To try again at once would
+        stop the ring every time; so it is left alone for a while, and longer each time."""
+        former, count, until = self._refused.get(node, (incarnation, 0, now))
+        if former != incarnation or now - until > token * 2 ** (_REFUSALS_MAX + 1):
+            count = 0
+        self._refused[node] = (incarnation, min(count + 1, _REFUSALS_MAX), now + token * 2**count)
+
+    def is_refused(self, node: NodeId, incarnation: int, now: float) -> bool:
+        """Whether this life of the node is left alone at present."""
+        former, _, until = self._refused.get(node, (incarnation, 0, now))
+        return former == incarnation and now < until
 
     def settle(self) -> None:
         """A new ring: forget who was to be asked."""

@@ -353,7 +353,7 @@ class Ring:
         gathering = self._gathering
         if gathering is None:
             reason = reason_to_gather(self._local, self.ring_id.seq, self.incarnations, sender, incarnation, join)
-            if reason is not None:
+            if reason is not None and not self._contacts.is_refused(sender, incarnation, self._now):
                 self._gather(reason, join=(sender, join))
         elif self._formation is None:
             changed = gathering.hear(sender, join, self._now)
@@ -414,7 +414,7 @@ class Ring:
         self.counters.configurations += 1
         self.state = OPERATIONAL
         self._lives.joined(self.incarnations)
-        self._contacts.settle()
+        self._settle_contacts()
         self._outbox.rewind()
         self._installed = formation.circulation
         self._gathering = self._formation = None
@@ -423,11 +423,21 @@ class Ring:
         if len(self.members) == 1 and self._installed is not None:
             self._order_alone(self._installed)
 
+    def _settle_contacts(self) -> None:
+        """Nodes that were given up though they live are left alone for a while."""
+        self._contacts.settle()
+        token, incarnations = self._timeouts.token, self._intake.incarnations
+        for node in self._gathering.fail if self._gathering is not None else ():
+            alive = self._now - self.heard.get(node, -token) < token
+            if alive and not self._lives.is_over(node, incarnations[node]):
+                self._contacts.refuse(node, incarnations[node], self._now, token)
+
     # Other rings, leaving, time
 
     def _on_merge(self, sender: NodeId, incarnation: int) -> None:
         """Another ring exists. It is joined when its node answers: what cannot hear this node cannot be joined."""
-        if self.state is not OPERATIONAL or sender in self.members or self._lives.is_over(sender, incarnation):
+        known = sender in self.members or self._lives.is_over(sender, incarnation)
+        if self.state is not OPERATIONAL or known or self._contacts.is_refused(sender, incarnation, self._now):
             return
         if not self._too_many({*self.members, sender}, sender):
             self._out += self._contacts.court(sender, self._now)
