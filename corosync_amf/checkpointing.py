@@ -127,11 +127,12 @@ def checkpoint_name(component: Dn, csi: Dn, model: RedundancyModel) -> str:
 class _Batch:
     """Changes that are written together, and who waits for them."""
 
-    __slots__ = ("changes", "error", "is_done", "size")
+    __slots__ = ("changes", "error", "is_done", "is_due", "size")
 
     def __init__(self) -> None:
         self.changes: Encoded = {}
         self.size = 0
+        self.is_due = False
         self.is_done = False
         self.error: AisError | None = None
 
@@ -237,7 +238,8 @@ class Keeper:
         batch = self._join(encode_all(changes))
         if batch.size > QUEUED_BYTES_MAX:
             await self._deliver(batch)
-        else:
+        elif not batch.is_due:
+            batch.is_due = True
             self._group.start_soon(self._deliver_quietly, batch)
 
     async def replace(self, state: Mapping[str, Any]) -> None:
