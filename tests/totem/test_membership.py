@@ -136,7 +136,7 @@ def test_what_others_know_of_departures_is_learnt_but_not_about_this_node():
 
 
 def test_a_quiet_ring_is_warned_of_once_and_the_end_of_the_quiet_is_told():
-    contacts = Contacts(1, NullSeal("c", 1, 1), Counters(), 0.0)
+    contacts = Contacts(1, NullSeal("c", 1, 1), Counters(), 1.0, 0.0)
     assert contacts.quiet(0.3, 0.75) == []
     assert contacts.asked_since == 0.3
     assert contacts.quiet(0.8, 0.75) == [Log("warning", "No token for 0.80 s")]
@@ -148,7 +148,7 @@ def test_a_quiet_ring_is_warned_of_once_and_the_end_of_the_quiet_is_told():
 
 
 def test_an_answer_shows_when_this_node_was_heard_and_never_moves_back():
-    contacts = Contacts(1, NullSeal("c", 1, 1), Counters(), 0.0)
+    contacts = Contacts(1, NullSeal("c", 1, 1), Counters(), 1.0, 0.0)
     assert not contacts.answered(2, 5.0, 6.0, together=True)
     assert not contacts.answered(2, 4.0, 6.0, together=True)
     assert not contacts.answered(3, 7.0, 6.0, together=True)  # from the future: not this node's clock
@@ -157,3 +157,19 @@ def test_an_answer_shows_when_this_node_was_heard_and_never_moves_back():
     assert len(contacts.court(4, 6.0)) == 1
     assert contacts.answered(4, 6.0, 6.1, together=False)
     assert not contacts.answered(4, 6.0, 6.1, together=False)
+
+
+def test_a_node_that_not_all_reach_is_left_alone_longer_each_time_but_not_for_ever():
+    contacts = Contacts(1, NullSeal("c", 1, 1), Counters(), 1.0, 0.0)
+    assert not contacts.is_refused(2, 5, 0.0)
+    now = 0.0
+    for wait in (1.0, 2.0, 4.0, 8.0, 16.0, 16.0):
+        contacts.settle({2: 5}, now)
+        assert contacts.is_refused(2, 5, now + wait - 0.1)
+        assert not contacts.is_refused(2, 5, now + wait)
+        assert not contacts.is_refused(2, 6, now)
+        now += wait
+    contacts.settle({2: 6}, now)
+    assert not contacts.is_refused(2, 6, now + 1.0)
+    contacts.settle({2: 6}, now + 100.0)
+    assert not contacts.is_refused(2, 6, now + 101.0)

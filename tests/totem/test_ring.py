@@ -394,3 +394,16 @@ def test_a_lone_node_leaves_at_once():
     net = Net(1)
     net.leave(1)
     assert net.rings[1].left
+
+
+@pytest.mark.parametrize("blocked", [[(1, 2)], [(2, 3)], [(1, 2), (2, 1)], [(3, 1), (2, 1)]])
+def test_nodes_that_cannot_all_reach_one_another_do_not_stop_the_ring_all_the_time(blocked: list[tuple[int, int]]):
+    net = Net(3)
+    for source, target in blocked:
+        net.network.block(source, target)
+    net.run(3.0)
+    before = {node: net.rings[node].counters.gathers for node in EVERYBODY}
+    net.run(30.0)
+    assert all(net.rings[node].counters.gathers - before[node] < 16 for node in EVERYBODY)
+    net.network.heal()
+    assert net.until(lambda: net.together(*EVERYBODY), 20.0)

@@ -15,10 +15,11 @@ class Contacts:
     """`known_heard`: a time at or after which each node is known to have heard this one. `asked_since`: since when
     members are probed because no token came; None while the token comes."""
 
-    def __init__(self, local: NodeId, seal: Seal, counters: Counters, now: float) -> None:
+    def __init__(self, local: NodeId, seal: Seal, counters: Counters, token: float, now: float) -> None:
         self._local = local
         self._seal = seal
         self._counters = counters
+        self._token = token
         self.known_heard: dict[NodeId, float] = {}
         self.asked_since: float | None = None
         self._token_at = now
@@ -71,19 +72,18 @@ class Contacts:
         self._suitors.discard(node)
         return courted
 
-    def refuse(self, node: NodeId, incarnation: int, now: float, token: float) -> None:
-        """A ring was formed without a node that is alive: some member does not reach it. To try again at once would
-        stop the ring every time; so it is left alone for a while, and longer each time."""
-        former, count, until = self._refused.get(node, (incarnation, 0, now))
-        if former != incarnation or now - until > token * 2 ** (_REFUSALS_MAX + 1):
-            count = 0
-        self._refused[node] = (incarnation, min(count + 1, _REFUSALS_MAX), now + token * 2**count)
-
     def is_refused(self, node: NodeId, incarnation: int, now: float) -> bool:
         """Whether this life of the node is left alone at present."""
         former, _, until = self._refused.get(node, (incarnation, 0, now))
         return former == incarnation and now < until
 
-    def settle(self) -> None:
-        """A new ring: forget who was to be asked."""
+    def settle(self, given_up: dict[NodeId, int], now: float) -> None:
+        """A new ring was formed. `given_up`: nodes that are left out though they live, and their incarnations. Some
+        member does not reach them, and to try again at once would stop the ring every time; so they are left alone
+        for a while, and longer each time."""
         self._suitors.clear()
+        for node, incarnation in given_up.items():
+            former, count, until = self._refused.get(node, (incarnation, 0, now))
+            if former != incarnation or now - until > self._token * 2 ** (_REFUSALS_MAX + 1):
+                count = 0
+            self._refused[node] = (incarnation, min(count + 1, _REFUSALS_MAX), now + self._token * 2**count)

@@ -1,5 +1,6 @@
 """The ring's door: opens datagrams, counts and reports what is refused, remembers who was heard when and from where."""
 
+import math
 from typing import Final
 
 from aisexec.totem.events import Counters, Log, Source
@@ -46,6 +47,10 @@ class Intake:
             self.incarnations[sender] = packet[2]
             packets.append(packet)
         return packets, logs
+
+    def living(self, nodes: set[NodeId], since: float) -> dict[NodeId, int]:
+        """Those of the nodes that were heard at or after `since`, with their incarnations."""
+        return {node: self.incarnations[node] for node in sorted(nodes) if self.heard.get(node, -math.inf) >= since}
 
     def _refuse(self, rejected: Rejected, source: Source, now: float) -> list[Log]:
         counters, name = self._counters, f"dropped_{rejected.reason}"

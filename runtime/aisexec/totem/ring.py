@@ -87,7 +87,7 @@ class Ring:
         self._seal = seal
         self._intake = Intake(seal, options.node_id, options.incarnation, self.counters)
         self._lives = Lives()
-        self._contacts = Contacts(options.node_id, seal, self.counters, now)
+        self._contacts = Contacts(options.node_id, seal, self.counters, options.timeouts.token, now)
         self.heard = self._intake.heard
         self.sources = self._intake.sources
         self.departed = self._lives.departed
@@ -155,8 +155,6 @@ class Ring:
         out, self._out = self._out, []
         return out
 
-    # What comes in
-
     def _receive(self, event: Received) -> None:
         """Frames and control messages as they came, the token last: it must find all that was sent before it."""
         opened, logs = self._intake.open(event.datagrams, self._now)
@@ -207,8 +205,6 @@ class Ring:
             self.counters.dropped_stale += 1
         elif circulation.take_frame(body) and self.state is not GATHER:
             self._timers.stop(Timer.RESEND)
-
-    # The token
 
     def _on_token(self, token: Token) -> None:
         circulation, formation = self._turning(), self._formation
@@ -414,7 +410,8 @@ class Ring:
         self.counters.configurations += 1
         self.state = OPERATIONAL
         self._lives.joined(self.incarnations)
-        self._settle_contacts()
+        given_up = self._gathering.fail if self._gathering is not None else set[NodeId]()
+        self._contacts.settle(self._intake.living(given_up, self._now - self._timeouts.token), self._now)
         self._outbox.rewind()
         self._installed = formation.circulation
         self._gathering = self._formation = None
@@ -422,15 +419,6 @@ class Ring:
             self._timers.set(Timer.MERGE, self._now + self._timeouts.merge)
         if len(self.members) == 1 and self._installed is not None:
             self._order_alone(self._installed)
-
-    def _settle_contacts(self) -> None:
-        """Nodes that were given up though they live are left alone for a while."""
-        self._contacts.settle()
-        token, incarnations = self._timeouts.token, self._intake.incarnations
-        for node in self._gathering.fail if self._gathering is not None else ():
-            alive = self._now - self.heard.get(node, -token) < token
-            if alive and not self._lives.is_over(node, incarnations[node]):
-                self._contacts.refuse(node, incarnations[node], self._now, token)
 
     # Other rings, leaving, time
 
