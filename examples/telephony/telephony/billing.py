@@ -6,7 +6,7 @@ from telephony.model import Call, Cdr
 # When a request other than INVITE is repeated, in seconds after it was first sent (RFC 3261 section 17.1.2.2).
 REPEATED_AFTER = (T1, 3 * T1, 7 * T1, *(7 * T1 + n * T2 for n in range(1, 7)))
 SILENCE = 0.06  # a talker that says nothing for so long has stopped: three packets of 20 ms
-LATE = 0.1  # a busy endpoint and the way may delay a repetition by so much
+LATE = 0.25  # a busy endpoint and the way may delay a repetition by so much
 
 
 def record(call: Call) -> Cdr:

@@ -108,10 +108,10 @@ class Callers:
         return sum(1 for phone in self.calls if phone.talking)
 
     @property
-    def lost(self) -> list[str]:
-        """The names of the calls that failed so far, on either side."""
-        failed = {phone.name.removeprefix("to-") for phone in (*self.calls, *self.answered) if phone.result.failure}
-        return sorted(failed)
+    def lost(self) -> dict[str, str]:
+        """The names of the calls that failed so far, on either side, and how."""
+        failed = [phone for phone in (*self.answered, *self.calls) if phone.result.failure]
+        return {phone.name.removeprefix("to-"): phone.result.failure for phone in failed}
 
     def mark(self) -> Mark:
         """The calls that are up or being set up now; measuring of audio gaps begins anew."""

@@ -26,6 +26,7 @@ from telephony.callers import Callers, Mark
 
 AMF_CONF = Path(__file__).parents[1] / "amf.conf"
 BILLING_TIMEOUT = 20.0
+LOST_SHOWN = 10
 
 
 class Fault(Protocol):
@@ -108,6 +109,8 @@ async def demonstrate(cluster: Cluster, plan: Plan, directory: Path, say: Say, s
             outcome.faults.append(result)
             say("  " + result.line())
             say("  " + result.figures())
+            for name, failure in list(callers.lost.items())[:LOST_SHOWN]:
+                say(f"  lost: {name}: {failure}")
             errors, billed = await check_billing(callers, cdr)
             outcome.billing_errors += errors
             outcome.billed += billed
@@ -240,7 +243,7 @@ def summary(outcome: Outcome) -> list[str]:
     for fault in outcome.faults:
         lines += [f"  {fault.what}: {fault.line()}"]
     lines.append(f"  billed: {outcome.billed} calls, {len(outcome.billing_errors)} wrong")
-    lines.append(f"  without checkpointing: {outcome.control_lost} calls lost of {outcome.control_up} that were up")
+    lines.append(f"  without checkpointing: {outcome.control_lost} calls lost, {outcome.control_up} were up")
     failures = outcome.failures
     lines += [f"  NOT HELD: {failure}" for failure in failures[:20]]
     return lines if failures else [*lines, "  everything held"]

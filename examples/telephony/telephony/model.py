@@ -34,7 +34,7 @@ class Leg(msgspec.Struct, frozen=True, omit_defaults=True):
     received: int = 0  # the last CSeq number the peer used
     routes: tuple[str, ...] = ()
     media: Endpoint | None = None  # where the peer wants its audio
-    clock: float | None = None  # our clock minus the peer's, from its first request that told the time
+    clock: float | None = None  # our clock minus the peer's, as far as its requests told the time
     audible: bool = False  # the peer has sent audio
 
 

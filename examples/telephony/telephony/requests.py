@@ -171,8 +171,8 @@ def _carry(service: Service, call: Call, side: Side, request: Request, source: s
     described = request.method == "INVITE" and dialogs.is_sdp(request)
     leg = replace(call.leg(side), received=request.cseq.sequence, address=source)
     told = sip.timestamp(request)
-    if told is not None and leg.clock is None:
-        leg = replace(leg, clock=now - told)
+    if told is not None:  # the request that was least delayed tells best
+        leg = replace(leg, clock=now - told if leg.clock is None else min(leg.clock, now - told))
     if request.method == "INVITE" and request.contact:
         leg = replace(leg, target=str(request.contact[0].uri))
     away = replace(call.leg(toward), sent=call.leg(toward).sent + 1)
