@@ -13,8 +13,8 @@ from .states import View, ha_readiness
 from .turn import Turn
 
 Members = dict[Dn, ProtectionGroupMember]
-_BOTH: Final = TrackFlags.CHANGES | TrackFlags.CHANGES_ONLY
-_KNOWN: Final = TrackFlags.CURRENT | _BOTH
+_BOTH: Final = int(TrackFlags.CHANGES | TrackFlags.CHANGES_ONLY)
+_KNOWN: Final = int(TrackFlags.CURRENT) | _BOTH
 
 
 def members(view: View, csi: Dn) -> Members:
