@@ -13,6 +13,11 @@ from dataclasses import dataclass
 STAT_BYTES_MAX = 4096
 ENVIRON_BYTES_MAX = 256 * 1024
 DEAD_STATES = frozenset("ZXx")
+EXEC_LOOKS = 5
+EXEC_SECONDS = 0.0005
+YOUNG_TICKS = 20
+KERNEL = 2
+"""The parent of the kernel's own threads, which have no environment at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,20 @@ def ticks() -> int:
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
-def environ_has(pid: int, marks: Mapping[str, str]) -> bool:
-    """Whether the process was started with all of `marks` in its environment."""
-    try:
-        environ = _head(f"/proc/{pid}/environ", ENVIRON_BYTES_MAX)
-    except OSError:
-        return False
-    if not environ:
-        return False
+def environ_has(pid: int, marks: Mapping[str, str], *, is_young: bool = False) -> bool:
+    """Whether the process was started with all of `marks` in its environment.
+
+    For a moment while it begins to run its program a process has none: a young one is looked at again.
+    """
+    environ = b""
+    for _ in range(EXEC_LOOKS if is_young else 1):
+        try:
+            environ = _head(f"/proc/{pid}/environ", ENVIRON_BYTES_MAX)
+        except OSError:
+            return False
+        if environ:
+            break
+        time.sleep(EXEC_SECONDS if is_young else 0)
     entries = environ.split(b"\0")
     return all(os.fsencode(f"{name}={value}") in entries for name, value in marks.items())
 
@@ -82,18 +93,18 @@ def members(
 
     Marks are looked for in what was started at `since` or later.
     """
-    return [
-        process
-        for process in processes
-        if not process.is_dead
-        and process.pid != os.getpid()
-        and (
-            process.group in groups
-            or process.session in groups
-            or process.pid in pids
-            or (process.started >= since and environ_has(process.pid, marks))
-        )
-    ]
+    now = ticks()
+
+    def is_member(process: Process) -> bool:
+        if process.is_dead or process.pid == os.getpid() or KERNEL in (process.parent, process.pid):
+            return False
+        if process.group in groups or process.session in groups or process.pid in pids:
+            return True
+        if process.started < since:
+            return False
+        return environ_has(process.pid, marks, is_young=now - process.started < YOUNG_TICKS)
+
+    return [process for process in processes if is_member(process)]
 
 
 def descendants(pid: int, depth: int) -> set[int]:

@@ -12,10 +12,12 @@ cleanup (SIGKILL to everything that belongs to the component) applies, a death i
 component, as `FaultDetected(cleaned=True)`: the very message that tells of the fault lets the standby take over.
 """
 
+import contextlib
 import logging
 import os
 import select
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
 
@@ -52,6 +54,7 @@ log = logging.getLogger("aisexec.processes")
 GONE_SECONDS = 0.1
 """So long a death waits to be reported until nothing is left of the component."""
 DYING_SECONDS = 0.005
+DYING_SECONDS_MAX = 1.0
 STOP_SECONDS = 5.0
 EXIT_FAILFAST = 75
 
@@ -92,6 +95,7 @@ class Processes:
             case Instantiate():
                 self._instantiate(command)
             case Terminate():
+                self._family(command.component).main = 0  # its end is wanted now
                 argv = self._family(command.component).component.terminate
                 self._run_verb(command.component, Verb.TERMINATE, argv, command.ticket, command.timeout)
             case AmStart():
@@ -142,7 +146,7 @@ class Processes:
             self._done(family, Verb.INSTANTIATE, command.ticket, False, str(error))
             return
         if is_plugin:
-            family.main = child.process.pid
+            family.main, child.verb = child.process.pid, None
             self._done(family, Verb.INSTANTIATE, command.ticket, True)
 
     def _run_verb(self, component: Dn, verb: Verb, argv: tuple[str, ...] | None, ticket: int, timeout: float) -> None:
@@ -157,6 +161,7 @@ class Processes:
     def _cleanup(self, command: Cleanup) -> None:
         family = self._family(command.component)
         argv = family.component.cleanup
+        family.main = 0
         ending = Ending(Verb.CLEANUP, command.ticket, command.timeout, kills=True)
         self._forget_commands(family)
         if argv is None:
@@ -267,7 +272,7 @@ class Processes:
             return
         child = family.child_of(pid)
         if child is not None and child.verb is Verb.INSTANTIATE:
-            family.main, child.deadline = pid, None
+            family.main, child.deadline, child.verb = pid, None, None
             self._done(family, Verb.INSTANTIATE, child.ticket, True)
             return
         if family.main or not proc.environ_has(pid, self._surroundings.marks(component)):
@@ -462,7 +467,8 @@ class Processes:
             family.kill()
             for child in list(family.children):
                 child.process.kill()
-                child.process.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.process.wait(DYING_SECONDS_MAX)
                 self._let_go(family, child)
             family.close_outputs()
             for pid in list(family.greeted):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -47,14 +48,14 @@ def component(**changes: object) -> Component:
 class World:
     """Processes of one component, and what they reported."""
 
-    def __init__(self, driver: Driver, folder: Path, configured: Component) -> None:
+    def __init__(self, driver: Driver, folder: Path, configured: Component, **options: Any) -> None:
         self.folder = folder
         self.left: list[int] = []
         self._reports: list[Request] = []
         self._news = anyio.Event()
         surroundings = Surroundings(7, "node-7", str(folder / "socket"), folder)
         self.processes = Processes(
-            driver, surroundings, {configured.dn: configured}, self._reported, leave=self.left.append
+            driver, surroundings, {configured.dn: configured}, self._reported, leave=self.left.append, **options
         )
 
     def _reported(self, requests: list[Request]) -> None:
@@ -82,9 +83,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, configured: Component) -> AsyncIterator[World]:
+async def world(folder: Path, configured: Component, **options: Any) -> AsyncIterator[World]:
     async with open_driver() as driver:
-        made = World(driver, folder, configured)
+        made = World(driver, folder, configured, **options)
         try:
             yield made
         finally:
@@ -348,6 +349,23 @@ def test_terminate_has_succeeded_when_nothing_is_left(tmp_path: Path) -> None:
     run(body)
 
 
+@pytest.mark.parametrize("verb", [Verb.TERMINATE, Verb.CLEANUP])
+def test_a_command_that_ends_the_component_is_all_that_is_reported(tmp_path: Path, verb: Verb) -> None:
+    async def body() -> None:
+        ends = python("import os, signal, time; os.kill(int(open('pid').read()), signal.SIGTERM); time.sleep(0.1)")
+        configured = component(instantiate=python(SLEEPER), terminate=ends, cleanup=ends)
+        async with world(tmp_path, configured) as w:
+            w.processes.run(Instantiate(DN, 1, 1, PATIENCE))
+            pid = int(await w.line_of("pid"))
+            w.processes.greeted(DN, pid)
+            assert await w.next_report() == CommandDone(DN, Verb.INSTANTIATE, 1, True)
+            w.processes.run((Terminate if verb is Verb.TERMINATE else Cleanup)(DN, 2, PATIENCE))
+            assert await w.next_report() == CommandDone(DN, verb, 2, True)
+            assert gone(pid)
+
+    run(body)
+
+
 def test_waiting_for_the_exit_of_a_component_that_stays_fails_and_leaves_it(tmp_path: Path) -> None:
     async def body() -> None:
         plugin_folder(tmp_path, SLEEPER)
@@ -465,6 +483,26 @@ def test_failfast_kills_all_components_and_leaves_with_75(tmp_path: Path) -> Non
             with anyio.fail_after(PATIENCE):
                 while not gone(pid):
                     await anyio.sleep(0.002)
+
+    run(body)
+
+
+@pytest.mark.parametrize("command", [python("open('last', 'w').write('words\\n')"), ("no-such-program-anywhere",)])
+def test_failfast_runs_its_command_or_kills_all_components(tmp_path: Path, command: tuple[str, ...]) -> None:
+    async def body() -> None:
+        plugin_folder(tmp_path, SLEEPER)
+        async with world(tmp_path, component(plugin="plug:x"), failfast_command=command) as w:
+            await w.instantiate()
+            pid = int(await w.line_of("pid"))
+            w.processes.run(Failfast("somebody asked for it"))
+            assert w.left == [75]
+            if command[0] == sys.executable:
+                assert await w.line_of("last") == "words"
+                assert not gone(pid)
+            else:
+                with anyio.fail_after(PATIENCE):
+                    while not gone(pid):
+                        await anyio.sleep(0.002)
 
     run(body)
 
