@@ -16,13 +16,14 @@ DEAD_STATES = frozenset("ZXx")
 EXEC_LOOKS = 5
 EXEC_SECONDS = 0.0005
 YOUNG_TICKS = 20
-KERNEL = 2
-"""The parent of the kernel's own threads, which have no environment at all."""
+PF_KTHREAD = 0x00200000
+"""The flag of the kernel's own threads, which have no environment at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process as it was when looked at. `started` is in clock ticks since the machine was booted."""
+    """A process as it was when looked at. `started` is in clock ticks since the machine was booted; `is_dead`: it has
+    ended, or is a part of the kernel."""
 
     pid: int
     parent: int
@@ -51,7 +52,8 @@ def _look_at(pid: int) -> Process | None:
     if len(fields) < 20:
         return None
     parent, group, session, started = int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19])
-    return Process(pid, parent, group, session, started, fields[0].decode() in DEAD_STATES)
+    has_nothing = fields[0].decode() in DEAD_STATES or bool(int(fields[6]) & PF_KTHREAD)
+    return Process(pid, parent, group, session, started, has_nothing)
 
 
 def ticks() -> int:
@@ -96,7 +98,7 @@ def members(
     now = ticks()
 
     def is_member(process: Process) -> bool:
-        if process.is_dead or process.pid == os.getpid() or KERNEL in (process.parent, process.pid):
+        if process.is_dead or process.pid == os.getpid():
             return False
         if process.group in groups or process.session in groups or process.pid in pids:
             return True
