@@ -25,7 +25,7 @@ RECOVERIES = (
 def live_through(seed: int, *, steps: int = 25) -> World:
     """A history: start, faults and operations at random times, then quiet, repair by the operator, and the checks."""
     rng = random.Random(seed)
-    world = World(any_cluster(rng), rng)
+    world = World(any_cluster(rng), rng, is_replicated=seed % 4 == 0)
     world.is_calm = rng.random() < 0.5
     world.boot()
     asked: dict[int, tuple[int, int]] = {}

@@ -4,7 +4,7 @@ import pytest
 
 from .histories import live_through
 
-SEEDS = 200
+SEEDS = 300
 
 
 @pytest.mark.parametrize("block", range(10))

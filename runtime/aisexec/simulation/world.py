@@ -8,7 +8,7 @@ processes do the same work.
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -106,11 +106,15 @@ class World:
 
     `trace` tells what was ordered and logged, `replies` what administrators were answered (by number of the request),
     `notifications` what operators would see, `told` what components were told. Components in `refuse_cleanup` and
-    `refuse_start` do that, calm or not.
+    `refuse_start` do that, calm or not. With `is_replicated` false the nodes of a partition share one engine, which is
+    faster and tells nothing of replicas that differ.
     """
 
-    def __init__(self, cluster: Cluster, rng: random.Random, chances: Chances | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, rng: random.Random, chances: Chances | None = None, *, is_replicated: bool = True
+    ) -> None:
         self.cluster, self.index = cluster, Index(cluster)
+        self.is_replicated = is_replicated
         self.rng, self.chances = rng, chances or Chances()
         self.is_calm = True
         self.now = 0.0
@@ -186,7 +190,11 @@ class World:
         decoded: Any = wire.decode(wire.encode(message), AmfEngine.request_type)
         origin = Origin(client, request, part.order, self.now)
         self.trace.append(f"{self.now:9.4f} {part.order & 0xFFFFF} {client.node}/{client.number} {decoded}")
-        self._perform(number, [self.sites[member].engine.apply(decoded, origin) for member in self._alive(number)])
+        self._perform(number, [engine.apply(decoded, origin) for engine in self._engines(self._alive(number))])
+
+    def _engines(self, members: Sequence[NodeId]) -> list[AmfEngine]:
+        """The replicas of some nodes, each once."""
+        return list({id(self.sites[member].engine): self.sites[member].engine for member in members}.values())
 
     def _alive(self, number: int) -> list[NodeId]:
         """The members of a partition that are still in it."""
@@ -256,15 +264,16 @@ class World:
             source = self.sites[keepers[0]]
             assert source.part is not None
             old = self.parts[source.part]
-            encoded = [wire.encode(self.sites[keeper].engine.snapshot()) for keeper in keepers]
+            encoded = [wire.encode(engine.snapshot()) for engine in self._engines(keepers)]
             if any(other != encoded[0] for other in encoded):
                 raise Violation("replicas have different facts")
-            for member in members:
-                if member not in keepers:
-                    self.sites[member].engine.restore([wire.decode(encoded[0], AmfEngine.snapshot_type)])
+            self._restore(members if not self.is_replicated else [m for m in members if m not in keepers], encoded[0])
             for key, (_, due, message) in sorted(old.alarms.items()):
                 part.alarms[key] = (part.order, due, message)
                 self._at(max(due - self.now, 0.0), "_ring", number, key, part.order)
+        elif not self.is_replicated:
+            for member in members:
+                self.sites[member].engine = self.sites[members[0]].engine
         self.parts[number] = part
         joined = frozenset(member for member in members if member not in keepers)
         for member in members:
@@ -274,7 +283,17 @@ class World:
         left = frozenset(former) - frozenset(members)
         change = Membership(members, joined, left, quorate, facts, part.order, self.now)
         self.trace.append(f"{self.now:9.4f} membership {members} joined {set(joined)} quorate {quorate}")
-        self._perform(number, [self.sites[member].engine.membership(change) for member in members])
+        self._perform(number, [engine.membership(change) for engine in self._engines(members)])
+
+    def _restore(self, members: Sequence[NodeId], snapshot: bytes) -> None:
+        shared = AmfEngine(self.cluster)
+        shared.restore([wire.decode(snapshot, AmfEngine.snapshot_type)])
+        for member in members:
+            site = self.sites[member]
+            if self.is_replicated:
+                site.engine.restore([wire.decode(snapshot, AmfEngine.snapshot_type)])
+            else:
+                site.engine = shared
 
     def crash(self, node: NodeId) -> None:
         """A node dies with all its processes; the others notice after a while."""
