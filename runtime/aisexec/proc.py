@@ -52,8 +52,9 @@ def _look_at(pid: int) -> Process | None:
     if len(fields) < 20:
         return None
     parent, group, session, started = int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19])
-    has_nothing = fields[0].decode() in DEAD_STATES or bool(int(fields[6]) & PF_KTHREAD)
-    return Process(pid, parent, group, session, started, has_nothing)
+    # A process whose first thread has ended looks like a zombie while its other threads go on.
+    is_dead = fields[0].decode() in DEAD_STATES and int(fields[17]) <= 1
+    return Process(pid, parent, group, session, started, is_dead or bool(int(fields[6]) & PF_KTHREAD))
 
 
 def ticks() -> int:

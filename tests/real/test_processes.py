@@ -161,6 +161,30 @@ def test_children_of_a_dead_component_are_gone_when_its_death_is_reported_as_cle
     run(body)
 
 
+def test_a_process_whose_first_thread_has_ended_is_not_dead(tmp_path: Path) -> None:
+    code = (
+        "import ctypes, os, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "open('pid', 'w').write(f'{os.getpid()}\\n')\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+
+    async def body() -> None:
+        plugin_folder(tmp_path, code)
+        async with world(tmp_path, component(plugin="plug:x")) as w:
+            await w.instantiate()
+            pid = int(await w.line_of("pid"))
+            with anyio.fail_after(PATIENCE):
+                while state_of(pid) != "Z":
+                    await anyio.sleep(0.002)
+            assert not gone(pid)
+            w.processes.run(Cleanup(DN, 2, PATIENCE))
+            assert await w.next_report() == CommandDone(DN, Verb.CLEANUP, 2, True)
+            assert gone(pid)
+
+    run(body)
+
+
 def test_the_last_words_of_a_component_that_fails_stand_in_the_fault(tmp_path: Path) -> None:
     async def body() -> None:
         plugin_folder(tmp_path, "raise RuntimeError('no port is free')")
