@@ -28,10 +28,11 @@ class Kept:
 
 @dataclass(slots=True)
 class Entry:
-    """`hello_at` is when this node's hello is due; `delivered` and `safe` count payloads of this ring."""
+    """`hello_at` is when this node's hello is due, `guard_until` before when not; `delivered` counts payloads."""
 
     configuration: Configuration
     hello_at: float = math.inf
+    guard_until: float = 0.0
     hellos: dict[NodeId, sync.Hello] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
     incoming: list[sync.Chunk] = field(default_factory=list)
@@ -40,7 +41,6 @@ class Entry:
     all_seen: bool = False
     quorate_seq: int = 0
     delivered: int = 0
-    safe: int = 0
 
     @property
     def members(self) -> tuple[NodeId, ...]:

@@ -9,45 +9,22 @@ state, and RUNNING else. Only a running node puts its clients' requests into the
 """
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from logging import CRITICAL, ERROR, INFO, WARNING
-from traceback import format_exc
+from logging import ERROR, INFO, WARNING
 from typing import assert_never
 
-from corosync_amf.ais import ErrorCode, NodeId
-from corosync_amf.engine import (
-    Alarm,
-    Client,
-    ClientGone,
-    Effect,
-    Engine,
-    Event,
-    Failed,
-    Log,
-    Membership,
-    Message,
-    Multicast,
-    NodeFacts,
-    NodeLocal,
-    Origin,
-    Reply,
-    Request,
-    Run,
-    Service,
-)
-from corosync_amf.wire import PROTOCOL, Ask, BadMessage, Hello, Requests, Welcome, decode, encode
+from corosync_amf.ais import NodeId
+from corosync_amf.engine import Engine, Membership, NodeFacts, Request, Service
+from corosync_amf.wire import PROTOCOL, Ask, BadMessage, Hello, Requests, Welcome, encode
 
 from . import payloads, sync
-from .alarms import Alarms, Armed
 from .entry import Entry, Kept
 from .groups import Configuration, ConfigurationKind, Delivered, Happening, RingId, Safe
-from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Outbox
+from .outbox import CloseClient, Fence, Logged, NodeEffect, Outbox
 from .quorum import QuorumOptions, is_quorate
-
-NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
+from .replica import Replica
 
 
 class Phase(Enum):
@@ -125,27 +102,21 @@ class Node:
     def __init__(self, options: NodeOptions, engines: Sequence[Engine]) -> None:
         self.options = options
         self.local = options.facts.node_id
-        self.engines: dict[int, Engine] = {int(engine.service): engine for engine in sorted(engines, key=_number)}
         self.phase = Phase.WAITING
         self.membership: Membership | None = None
-        self.clients: set[int] = set()
-        self._request_types = {number: list[engine.request_type] for number, engine in self.engines.items()}  # type: ignore[name-defined]
-        self._alarms = Alarms()
+        self.kin: frozenset[NodeId] = frozenset()
+        """Nodes that cannot have installed another membership since this node installed its own."""
         self._out = Outbox()
+        self._replica = Replica(self.local, engines, self._out)
         self._entry: Entry | None = None
         self._former: tuple[NodeId, ...] = ()
         self._state: sync.StateId | None = None
         self._installed: Configuration | None = None
         self._all_seen = False
-        self.kin: frozenset[NodeId] = frozenset()
-        """Nodes that cannot have installed another membership since this node installed its own."""
+        self._quorate_seq = 0
         self._met: dict[NodeId, NodeFacts | None] = {}
         """Members of the installed membership and of all rings since: each may act on a membership with this node."""
-        self._quorate_seq = 0
-        self._order = 0
         self._held: list[bytes] = []
-        self._unsafe: deque[tuple[int, int, int, Message]] = deque()
-        self._position = 0
 
     # ---- the machine
 
@@ -158,8 +129,8 @@ class Node:
                 for client, frame in frames:
                     self._client_frame(client, frame, now)
             case ClientLost(client):
-                if client in self.clients:
-                    self.clients.discard(client)
+                if client in self._replica.clients:
+                    self._replica.clients.discard(client)
                     self._send(encode(payloads.Gone(client, self._wall(now))))
             case Report(service, requests):
                 self._send(payloads.bundle_of(service, requests, self._wall(now)))
@@ -167,21 +138,33 @@ class Node:
                 self._fenced(ring_seq, ok, now)
             case _:
                 assert_never(event)
-        return self._out.empty()
+        return self._finish(now)
 
     def wake(self, now: float) -> list[NodeEffect]:
         if self._entry is not None and now >= self._entry.hello_at:
             self._say_hello(self._entry, now)
         if self._is_coordinator():
-            for service, key, generation in self._alarms.due(now):
+            for service, key, generation in self._replica.alarms.due(now):
                 self._send(encode(payloads.Rung(service, key, generation, self._wall(now))))
-        return self._out.empty()
+        return self._finish(now)
 
     def next_deadline(self) -> float | None:
         deadline = math.inf if self._entry is None else self._entry.hello_at
         if self._is_coordinator():
-            deadline = min(deadline, self._alarms.next_deadline())
+            deadline = min(deadline, self._replica.alarms.next_deadline())
         return None if deadline == math.inf else deadline
+
+    def _finish(self, now: float) -> list[NodeEffect]:
+        for service, request in self._out.take_requests():
+            self._send(payloads.bundle_of(service, [request], self._wall(now)))
+        return self._out.empty()
+
+    # ---- facts for reading
+
+    @property
+    def engines(self) -> dict[int, Engine]:
+        """The engines, by service."""
+        return self._replica.engines
 
     @property
     def quorate(self) -> bool:
@@ -191,7 +174,7 @@ class Node:
     @property
     def order(self) -> int:
         """The order number of what was applied last."""
-        return self._order
+        return self._replica.order
 
     @property
     def ring_id(self) -> RingId | None:
@@ -217,11 +200,7 @@ class Node:
                     self._entry.delivered += 1
                     self._deliver(self._entry, sender, payload, now)
             case Safe(count):
-                assert self._entry is not None
-                self._entry.safe = count
-                while self._unsafe and 0 <= self._unsafe[0][0] <= count:
-                    _, client, request, message = self._unsafe.popleft()
-                    self._out.reply(client, request, message)
+                self._replica.is_safe(count)
             case _:
                 assert_never(happening)
 
@@ -236,127 +215,26 @@ class Node:
         elif isinstance(value, sync.Chunk):
             self._heard_chunk(entry, value, now)
         elif self.phase is Phase.RUNNING:
-            self._position = entry.delivered
-            self._apply(sender, value, now)
+            self._replica.position = entry.delivered
+            self._replica.apply(sender, value, now)
         else:
             entry.kept.append(Kept(sender, value, payload, entry.delivered))
-
-    def _apply(self, sender: NodeId, value: payloads.Bundle | payloads.Gone | payloads.Rung, now: float) -> None:
-        match value:
-            case payloads.Bundle():
-                self._apply_bundle(sender, value, now)
-            case payloads.Gone(client, time):
-                self._order += 1
-                origin = Origin(Client(sender, client), 0, self._order, time)
-                for service, engine in self.engines.items():
-                    self._perform(service, self._applied(engine, ClientGone(), origin), now)
-            case payloads.Rung(service, key, generation, time):
-                message = self._alarms.take(service, key, generation)
-                if message is not None:
-                    self._order += 1
-                    origin = Origin(Client(sender, 0), 0, self._order, time)
-                    self._perform(service, self._applied(self.engines[service], message, origin), now)
-
-    def _apply_bundle(self, sender: NodeId, bundle: payloads.Bundle, now: float) -> None:
-        client = Client(sender, bundle.client)
-        is_local = sender == self.local and bundle.client in self.clients
-        engine = self.engines.get(bundle.service)
-        try:
-            if engine is None:
-                raise BadMessage(f"no service {bundle.service} here")
-            messages = decode(bundle.data, self._request_types[bundle.service])
-            if len(messages) != bundle.count:
-                raise BadMessage(f"a bundle of {len(messages)} requests that says it has {bundle.count}")
-        except BadMessage as error:
-            if is_local:
-                self._out.effects.append(CloseClient(bundle.client, str(error)))
-            return
-        refused = self._refusal(bundle)
-        for request, message in enumerate(messages, bundle.first):
-            self._order += 1
-            if refused is None or message.without_quorum:
-                origin = Origin(client, request, self._order, bundle.time)
-                self._perform(bundle.service, self._applied(engine, message, origin), now)
-            elif is_local:
-                self._out.reply(bundle.client, request, refused)
-
-    def _applied(self, engine: Engine, message: Request, origin: Origin) -> list[Effect]:
-        """What the engine makes of a request. A fault of the engine's own is the same on every replica: the request is
-        answered with it, and the executives live on."""
-        try:
-            return engine.apply(message, origin)
-        except Exception:
-            text = f"{engine.service.name}: {type(message).__name__} of {origin.client} failed\n{format_exc()}"
-            self._out.effects.append(Logged(CRITICAL, text))
-            return [Reply(origin, Failed(ErrorCode.LIBRARY, "the service failed; see the executive's log"))]
-
-    def _refusal(self, bundle: payloads.Bundle) -> Failed | None:
-        if self.quorate or bundle.service not in NEEDS_QUORUM or bundle.client == 0:
-            return None
-        return Failed(ErrorCode.TRY_AGAIN, "partition has no quorum")
-
-    def _perform(self, service: int, effects: list[Effect], now: float) -> None:
-        for effect in effects:
-            match effect:
-                case Reply(to, message, safe):
-                    self._reply(to, message, safe)
-                case Event(to, message):
-                    if to.node == self.local and to.number in self.clients:
-                        self._out.event(to.number, service, message)
-                case Alarm(key, delay, message):
-                    armed = None if delay is None or message is None else Armed(self._order, now + delay, message)
-                    self._alarms.set(service, key, armed)
-                case Multicast(node, message):
-                    if node == self.local:
-                        self._send(payloads.bundle_of(service, [message], self._wall(now)))
-                case Run(node, command):
-                    if node == self.local:
-                        self._out.effects.append(Command(service, command))
-                case Log(level, text):
-                    self._out.effects.append(Logged(level, text))
-                case _:
-                    assert_never(effect)
-
-    def _reply(self, to: Origin, message: Message, safe: bool) -> None:
-        client = to.client
-        if client.node != self.local or client.number not in self.clients:
-            return
-        if safe and self._entry is not None and self._position > self._entry.safe:
-            self._unsafe.append((self._position, client.number, to.request, message))
-        else:
-            self._out.reply(client.number, to.request, message)
 
     # ---- clients
 
     def _client_frame(self, client: int, frame: Hello | Requests | Ask, now: float) -> None:
         match frame:
             case Hello():
-                self.clients.add(client)
+                self._replica.clients.add(client)
                 welcome = Welcome(PROTOCOL, self.local, self.options.facts.name, client)
                 self._out.frame(client, encode(welcome))
             case Requests(service, first, count, data):
                 self._send(encode(payloads.Bundle(service, client, first, count, self._wall(now), data)))
             case Ask(service, request, query):
-                self._ask(client, service, request, query)
+                ready = self.phase is not Phase.CATCHING_UP and self._installed is not None
+                self._replica.query(client, service, request, query, ready=ready)
             case _:
                 assert_never(frame)
-
-    def _ask(self, client: int, service: int, request: int, query: bytes) -> None:
-        engine = self.engines.get(service)
-        if engine is None or engine.query_type is None:
-            self._out.effects.append(CloseClient(client, f"service {service} answers no queries here"))
-            return
-        try:
-            message = decode(query, engine.query_type)
-        except BadMessage as error:
-            self._out.effects.append(CloseClient(client, str(error)))
-            return
-        if isinstance(message, NodeLocal):
-            self._out.effects.append(Local(service, client, request, message))
-        elif self.phase is Phase.CATCHING_UP or self._installed is None:
-            self._out.reply(client, request, Failed(ErrorCode.TRY_AGAIN, "the state is being transferred"))
-        else:
-            self._out.reply(client, request, engine.query(message, Client(self.local, client)))
 
     def _send(self, payload: bytes) -> None:
         """Put a payload into the order, or keep it until that may be done."""
@@ -376,7 +254,7 @@ class Node:
         if self.phase is Phase.RUNNING and self._installed is not None:
             ring_id, counts = self._installed.ring_id, self.options.quorum.enabled and self.quorate
             self._state = sync.StateId(
-                self._quorate_seq, counts, ring_id.seq, ring_id.representative, self._former, self._order
+                self._quorate_seq, counts, ring_id.seq, ring_id.representative, self._former, self.order
             )
         elif self.phase is Phase.WAITING and former is not None:
             # Nobody has applied what came before the cut: who sent it sends it again, in the new ring.
@@ -385,14 +263,20 @@ class Node:
         self.kin &= frozenset(self._former)
         self._entry = entry = Entry(configuration)
         self._former = configuration.members
-        self._unsafe = deque((-1, client, request, message) for _, client, request, message in self._unsafe)
+        self._replica.new_ring()
         lost = self._lost(configuration, event)
         guard = self.options.quorum.guard
-        entry.hello_at = max([now, *(event.heard[node] + guard for node in lost if node in event.heard)])
+        entry.guard_until = max([now, *(event.heard[node] + guard for node in lost if node in event.heard)])
         if lost and self.options.fence and self.local == configuration.members[0] and self._will_be_quorate(entry):
             self._fence(entry, lost)
-        elif entry.hello_at <= now:
+        else:
+            self._hello_after_guard(entry, now)
+
+    def _hello_after_guard(self, entry: Entry, now: float) -> None:
+        if entry.guard_until <= now:
             self._say_hello(entry, now)
+        else:
+            entry.hello_at = entry.guard_until
 
     def _lost(self, configuration: Configuration, event: Happened) -> list[NodeId]:
         """Nodes that are not in the new ring and may still be at work."""
@@ -404,7 +288,6 @@ class Node:
 
     def _fence(self, entry: Entry, lost: list[NodeId]) -> None:
         """No membership takes effect before the coordinator's hello: so the fence comes before any promotion."""
-        entry.hello_at = math.inf
         nodes = tuple(facts for node in lost if (facts := self._met[node]) is not None)
         self._out.effects.append(Fence(entry.configuration.ring_id.seq, nodes))
 
@@ -412,12 +295,14 @@ class Node:
         entry = self._entry
         if entry is None or ring_seq != entry.configuration.ring_id.seq or self.phase is not Phase.WAITING:
             return
-        if not ok and self.options.fence_required:
+        if ok:
+            self._say_hello(entry, now)
+        elif self.options.fence_required:
             text = "NODE: fencing failed and is required: nothing is promoted until it succeeds"
             self._out.effects.append(Logged(ERROR, text))
             self._fence(entry, sorted(self._met.keys() - set(entry.members)))
         else:
-            self._say_hello(entry, now)
+            self._hello_after_guard(entry, now)
 
     def _say_hello(self, entry: Entry, now: float) -> None:
         entry.hello_at = math.inf
@@ -444,7 +329,7 @@ class Node:
             self._give_way()
             return
         if verdict.restoring and self.local == verdict.sender:
-            entry.outgoing.extend(sync.chunks(entry.number, self._snapshot(now)))
+            entry.outgoing.extend(sync.chunks(entry.number, self._replica.snapshot(now)))
             self._pump(entry, sync.CHUNKS_IN_FLIGHT_MAX)
         self._install(entry, verdict.order, now)
 
@@ -453,19 +338,11 @@ class Node:
         self.phase = Phase.CATCHING_UP
         if self._state is not None:
             self._held.clear()
-            self._unsafe.clear()
+            self._replica.forget_replies()
             reason = "the node has taken over the state of another partition: connect again"
             self._out.effects.append(Logged(WARNING, f"SYNC: {reason}"))
-            self._out.effects.extend(CloseClient(client, reason) for client in sorted(self.clients))
-            self.clients.clear()
-
-    def _snapshot(self, now: float) -> bytes:
-        engines = [(number, encode(engine.snapshot())) for number, engine in self.engines.items()]
-        alarms = [
-            sync.PendingAlarm(service, key, armed.generation, armed.deadline - now, encode(armed.message))
-            for (service, key), armed in sorted(self._alarms.armed.items())
-        ]
-        return encode(sync.Snapshot(self._order, engines, alarms))
+            self._out.effects.extend(CloseClient(client, reason) for client in sorted(self._replica.clients))
+            self._replica.clients.clear()
 
     def _pump(self, entry: Entry, count: int) -> None:
         self._out.payloads.extend(encode(chunk) for chunk in entry.next_chunks(count))
@@ -477,20 +354,9 @@ class Node:
         if self.phase is Phase.CATCHING_UP:
             entry.incoming.append(chunk)
             if chunk.last:
-                self._take_over(entry, now)
-
-    def _take_over(self, entry: Entry, now: float) -> None:
-        snapshot = decode(sync.joined(entry.incoming), sync.Snapshot)
-        entry.incoming = []
-        for number, data in snapshot.engines:
-            engine = self.engines[number]
-            engine.restore([decode(data, engine.snapshot_type)])
-        self._alarms = Alarms()
-        for alarm in snapshot.alarms:
-            message = decode(alarm.message, self.engines[alarm.service].request_type)
-            armed = Armed(alarm.generation, now + alarm.remaining, message)
-            self._alarms.set(alarm.service, alarm.key, armed)
-        self._install(entry, snapshot.order, now)
+                order = self._replica.take_over(sync.joined(entry.incoming), now)
+                entry.incoming = []
+                self._install(entry, order, now)
 
     def _install(self, entry: Entry, order: int, now: float) -> None:
         """The membership takes effect, then what was delivered since the cut."""
@@ -500,29 +366,20 @@ class Node:
         self.phase, self._state, self._quorate_seq = Phase.RUNNING, None, entry.quorate_seq
         self.kin = frozenset(change.members)
         self._met = dict(change.nodes)
-        self._order = order + 1
-        self._position = entry.delivered
-        self._alarms.ring_again()
+        assert change.order == order + 1
         members = ", ".join(f"{node.name} ({node.node_id}, {node.address})" for node in change.nodes.values())
         text = f"NODE: members: {members}{'' if change.quorate else '; no quorum'}"
         self._out.effects.append(Logged(INFO, text))
-        for service, engine in self.engines.items():
-            self._perform(service, engine.membership(change), now)
+        replica = self._replica
+        replica.position = entry.delivered
+        replica.membership(change, now)
         kept, entry.kept = entry.kept, []
         for item in kept:
-            self._position = item.position
-            self._apply(item.sender, item.value, now)
+            replica.position = item.position
+            replica.apply(item.sender, item.value, now)
         held, self._held = self._held, []
         self._out.payloads.extend(held)
-        self._settle_unsafe()
-
-    def _settle_unsafe(self) -> None:
-        """Answer what waited for safe delivery in a ring that is gone: the members of this one all have the request."""
-        carried = [entry for entry in self._unsafe if entry[0] < 0]
-        self._unsafe = deque(entry for entry in self._unsafe if entry[0] >= 0)
-        unknown = Failed(ErrorCode.TIMEOUT, "the partition lost its quorum before every replica was known to have it")
-        for _, client, request, message in carried:
-            self._out.reply(client, request, message if self.quorate else unknown)
+        replica.settle()
 
     # ---- small facts
 
@@ -537,7 +394,3 @@ class Node:
 def _is_gone(facts: NodeFacts | None, departed: int) -> bool:
     """Whether the incarnation that was met is known to be gone; of one that never said hello it is not known."""
     return facts is not None and departed >= facts.incarnation
-
-
-def _number(engine: Engine) -> int:
-    return int(engine.service)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
-from corosync_amf.engine import Message, NodeFacts
+from corosync_amf.engine import Message, NodeFacts, Request
 from corosync_amf.wire import MESSAGE_BYTES_MAX, events_frame, replies_frame
 
 
@@ -73,6 +73,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
+        self.requests: list[tuple[int, Request]] = []
         self.effects: list[NodeEffect] = []
         self._items: dict[int, list[tuple[bool, int, Message]]] = {}
 
@@ -84,6 +85,11 @@ class Outbox:
 
     def frame(self, client: int, frame: bytes) -> None:
         self.effects.append(ToClient(client, [frame]))
+
+    def take_requests(self) -> list[tuple[int, Request]]:
+        """What engines want this node to put into the order, each with its service."""
+        requests, self.requests = self.requests, []
+        return requests
 
     def empty(self) -> list[NodeEffect]:
         """The effects of this step. Payloads go first: a token may be waiting for them."""

@@ -1,0 +1,249 @@
+"""The engines of one node under one order: requests in; replies, events, timers and commands out. Pure.
+
+Every member of a membership applies the same values in the same order, so their replicas are equal; each of them keeps
+only those effects for itself that name its own node.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from logging import CRITICAL
+from traceback import format_exc
+from typing import Any, assert_never
+
+from corosync_amf.ais import ErrorCode, NodeId
+from corosync_amf.engine import (
+    Alarm,
+    Client,
+    ClientGone,
+    Effect,
+    Engine,
+    Event,
+    Failed,
+    Log,
+    Membership,
+    Message,
+    Multicast,
+    NodeLocal,
+    Origin,
+    Query,
+    Reply,
+    Request,
+    Run,
+    Service,
+)
+from corosync_amf.wire import BadMessage, decode, encode
+
+from . import sync
+from .alarms import Alarms, Armed
+from .outbox import CloseClient, Command, Local, Logged, Outbox
+from .payloads import Bundle, Gone, Rung
+
+NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
+_FAULT = Failed(ErrorCode.LIBRARY, "the service failed; see the executive's log")
+_NO_QUORUM = Failed(ErrorCode.TRY_AGAIN, "partition has no quorum")
+_OUTCOME_UNKNOWN = Failed(ErrorCode.TIMEOUT, "the partition lost its quorum before every replica was known to have it")
+
+
+class Replica:
+    """`engines` by service, in the order of their numbers; `clients` of this node; `order` of what was applied last.
+
+    `position` and `safe` count payloads of the present ring: the one that is being applied, and those that every member
+    is known to have.
+    """
+
+    def __init__(self, local: NodeId, engines: Sequence[Engine], out: Outbox) -> None:
+        self.local = local
+        self.engines = {int(engine.service): engine for engine in sorted(engines, key=_number)}
+        self.clients: set[int] = set()
+        self.alarms = Alarms()
+        self.order = 0
+        self.quorate = False
+        self.position = 0
+        self.safe = 0
+        self._out = out
+        self._request_types: dict[int, Any] = {
+            number: list[engine.request_type]  # type: ignore[name-defined]
+            for number, engine in self.engines.items()
+        }
+        self._unsafe: deque[tuple[int, int, int, Message]] = deque()
+
+    # ---- the order
+
+    def apply(self, sender: NodeId, value: Bundle | Gone | Rung, now: float) -> None:
+        """Apply one value in its place in the order."""
+        match value:
+            case Bundle():
+                self._apply_bundle(sender, value, now)
+            case Gone(client, time):
+                self.order += 1
+                origin = Origin(Client(sender, client), 0, self.order, time)
+                for service, engine in self.engines.items():
+                    self._perform(service, self._applied(engine, ClientGone(), origin), now)
+            case Rung(service, key, generation, time):
+                message = self.alarms.take(service, key, generation)
+                if message is not None:
+                    self.order += 1
+                    origin = Origin(Client(sender, 0), 0, self.order, time)
+                    self._perform(service, self._applied(self.engines[service], message, origin), now)
+            case _:
+                assert_never(value)
+
+    def membership(self, change: Membership, now: float) -> None:
+        """Tell all engines of a membership change, in its place in the order."""
+        self.order, self.quorate = change.order, change.quorate
+        self.alarms.ring_again()
+        for service, engine in self.engines.items():
+            self._perform(service, engine.membership(change), now)
+
+    def _apply_bundle(self, sender: NodeId, bundle: Bundle, now: float) -> None:
+        client = Client(sender, bundle.client)
+        is_local = sender == self.local and bundle.client in self.clients
+        engine = self.engines.get(bundle.service)
+        try:
+            if engine is None:
+                raise BadMessage(f"no service {bundle.service} here")
+            messages = decode(bundle.data, self._request_types[bundle.service])
+            if len(messages) != bundle.count:
+                raise BadMessage(f"a bundle of {len(messages)} requests that says it has {bundle.count}")
+        except BadMessage as error:
+            if is_local:
+                self._out.effects.append(CloseClient(bundle.client, str(error)))
+            return
+        is_refused = not self.quorate and bundle.client != 0 and bundle.service in NEEDS_QUORUM
+        for request, message in enumerate(messages, bundle.first):
+            self.order += 1
+            if not is_refused or message.without_quorum:
+                origin = Origin(client, request, self.order, bundle.time)
+                self._perform(bundle.service, self._applied(engine, message, origin), now)
+            elif is_local:
+                self._out.reply(bundle.client, request, _NO_QUORUM)
+
+    def _applied(self, engine: Engine, message: Request, origin: Origin) -> list[Effect]:
+        """What the engine makes of a request. A fault of the engine's own is the same on every replica: the request is
+        answered with it, and the executives live on."""
+        try:
+            return engine.apply(message, origin)
+        except Exception:
+            self._tell_fault(engine, message, origin.client)
+            return [Reply(origin, _FAULT)]
+
+    def _tell_fault(self, engine: Engine, message: Message, client: Client) -> None:
+        text = f"{engine.service.name}: {type(message).__name__} of {client} failed\n{format_exc()}"
+        self._out.effects.append(Logged(CRITICAL, text))
+
+    def _perform(self, service: int, effects: list[Effect], now: float) -> None:
+        for effect in effects:
+            match effect:
+                case Reply(to, message, safe):
+                    self._reply(to, message, safe)
+                case Event(to, message):
+                    if to.node == self.local and to.number in self.clients:
+                        self._out.event(to.number, service, message)
+                case Alarm(key, delay, message):
+                    armed = None if delay is None or message is None else Armed(self.order, now + delay, message)
+                    self.alarms.set(service, key, armed)
+                case Multicast(node, message):
+                    if node == self.local:
+                        self._out.requests.append((service, message))
+                case Run(node, command):
+                    if node == self.local:
+                        self._out.effects.append(Command(service, command))
+                case Log(level, text):
+                    self._out.effects.append(Logged(level, text))
+                case _:
+                    assert_never(effect)
+
+    # ---- replies that wait until every member has the request
+
+    def _reply(self, to: Origin, message: Message, safe: bool) -> None:
+        client = to.client
+        if client.node != self.local or client.number not in self.clients:
+            return
+        if safe and self.position > self.safe:
+            self._unsafe.append((self.position, client.number, to.request, message))
+        else:
+            self._out.reply(client.number, to.request, message)
+
+    def is_safe(self, count: int) -> None:
+        """Every member has the first `count` payloads of the present ring."""
+        self.safe = count
+        while self._unsafe and 0 <= self._unsafe[0][0] <= count:
+            _, client, request, message = self._unsafe.popleft()
+            self._out.reply(client, request, message)
+
+    def new_ring(self) -> None:
+        """Counting begins anew. What waited goes on waiting, for the next membership."""
+        self.position = self.safe = 0
+        self._unsafe = deque((-1, client, request, message) for _, client, request, message in self._unsafe)
+
+    def settle(self) -> None:
+        """Answer what waited in a ring that is gone: the members of this one all have the request."""
+        carried = [entry for entry in self._unsafe if entry[0] < 0]
+        self._unsafe = deque(entry for entry in self._unsafe if entry[0] >= 0)
+        for _, client, request, message in carried:
+            self._out.reply(client, request, message if self.quorate else _OUTCOME_UNKNOWN)
+
+    def forget_replies(self) -> None:
+        """Nobody is there any more to be answered."""
+        self._unsafe.clear()
+
+    # ---- queries
+
+    def query(self, client: int, service: int, request: int, query: bytes, *, ready: bool) -> None:
+        """Answer from this replica. `ready` False: its state is not known yet."""
+        engine = self.engines.get(service)
+        if engine is None or engine.query_type is None:
+            self._out.effects.append(CloseClient(client, f"service {service} answers no queries here"))
+            return
+        try:
+            message = decode(query, engine.query_type)
+        except BadMessage as error:
+            self._out.effects.append(CloseClient(client, str(error)))
+            return
+        if isinstance(message, NodeLocal):
+            self._out.effects.append(Local(service, client, request, message))
+        elif not ready:
+            self._out.reply(client, request, Failed(ErrorCode.TRY_AGAIN, "the state is being transferred"))
+        else:
+            self._out.reply(client, request, self._answered(engine, message, Client(self.local, client)))
+
+    def _answered(self, engine: Engine, message: Query, client: Client) -> Message:
+        try:
+            return engine.query(message, client)
+        except Exception:
+            self._tell_fault(engine, message, client)
+            return _FAULT
+
+    # ---- the state as a whole
+
+    def snapshot(self, now: float) -> bytes:
+        """All of it, encoded, with what is left of the timers."""
+        engines = [(number, encode(engine.snapshot())) for number, engine in self.engines.items()]
+        alarms = [
+            sync.PendingAlarm(service, key, armed.generation, armed.deadline - now, encode(armed.message))
+            for (service, key), armed in sorted(self.alarms.armed.items())
+        ]
+        return encode(sync.Snapshot(self.order, engines, alarms))
+
+    def take_over(self, data: bytes, now: float) -> int:
+        """Replace the state by another replica's; return the order number at which it was cut off.
+
+        Raises: BadMessage: it is no snapshot of these engines.
+        """
+        snapshot: sync.Snapshot = decode(data, sync.Snapshot)
+        states = [
+            (self.engines[number], decode(state, self.engines[number].snapshot_type))
+            for number, state in snapshot.engines
+        ]
+        for engine, state in states:
+            engine.restore([state])
+        self.alarms = Alarms()
+        for alarm in snapshot.alarms:
+            message = decode(alarm.message, self.engines[alarm.service].request_type)
+            armed = Armed(alarm.generation, now + alarm.remaining, message)
+            self.alarms.set(alarm.service, alarm.key, armed)
+        return snapshot.order
+
+
+def _number(engine: Engine) -> int:
+    return int(engine.service)
