@@ -12,38 +12,37 @@ from corosync_amf.ais import (
     Dn,
     ErrorCode,
     HaState,
-    Operational,
     Presence,
     Readiness,
-    RedundancyModel,
 )
 from corosync_amf.engine import Done, Origin
 from corosync_amf.errors import NotExist
 
+from . import adjusting
+from .adjusting import ideal
 from .components import clean_up, is_on_demand, needed_up
-from .decisions import current_of, target_of
 from .facts import Operation
 from .faults import note_failovers, restart_application
 from .lifecycle import Happening
 from .messages import Admin, AmStart, AmStop, Verb
-from .scope import Class, class_of, groups_of, instances_of, units_of
+from .refusals import TARGET, Refusal, refused
+from .scope import Class, class_of, groups_of, instances_of, is_settled, units_of
 from .states import (
     FAILED,
-    HOLDING,
     View,
     assignments_of_instance,
-    instance_admin,
     instances_of_unit,
     unit_ha_state,
-    unit_operational,
     unit_presence,
     unit_readiness,
     units_of_instance,
 )
-from .turn import ADJUST, OPERATION, Turn
+from .turn import OPERATION, Turn
 from .upkeep import begin_repair, is_alive, is_broken
 
 QUEUE_MAX: Final = 64
+TIMEOUT_MAX: Final = 1e7
+"""Seconds."""
 _OP = AdminOperation
 _STATEFUL: Final = frozenset(Class) - {Class.COMPONENT, Class.CSI}
 _ALLOWED: Final = {
@@ -59,10 +58,7 @@ _ALLOWED: Final = {
     _OP.EAM_START: frozenset({Class.COMPONENT}),
     _OP.EAM_STOP: frozenset({Class.COMPONENT}),
 }
-_SWAPPABLE: Final = frozenset({RedundancyModel.TWO_N, RedundancyModel.N_PLUS_M, RedundancyModel.N_WAY})
 _MOVING: Final = frozenset({Presence.INSTANTIATING, Presence.TERMINATING, Presence.RESTARTING})
-
-Refusal = tuple[ErrorCode, str]
 
 
 def asked(turn: Turn, message: Admin, origin: Origin) -> None:
@@ -75,6 +71,9 @@ def asked(turn: Turn, message: Admin, origin: Origin) -> None:
         return
     except ValueError:
         turn.refuse(origin, ErrorCode.INVALID_PARAM, f"{message.operation} is not an operation")
+        return
+    if message.timeout is not None and not 0.0 <= message.timeout <= TIMEOUT_MAX:
+        turn.refuse(origin, ErrorCode.INVALID_PARAM, f"a timeout of {message.timeout} s")
         return
     if class_of(turn.index, dn) not in _ALLOWED[operation]:
         turn.refuse(origin, ErrorCode.NOT_SUPPORTED, f"{operation.name} is not defined for {dn}")
@@ -97,7 +96,7 @@ def asked(turn: Turn, message: Admin, origin: Origin) -> None:
     facts.last_operation += 1
     facts.operations.append(Operation(facts.last_operation, dn, operation, origin, groups, since=turn.time))
     if message.timeout is not None:
-        turn.alarm(OPERATION, str(facts.last_operation), max(message.timeout, 0.0))
+        turn.alarm(OPERATION, str(facts.last_operation), message.timeout)
     turn.changed = True
 
 
@@ -123,7 +122,7 @@ def _supersede(turn: Turn, dn: Dn, operation: AdminOperation) -> None:
 
 def attend(turn: Turn) -> None:
     """Begin the operations whose turn it is, and end those whose effect is complete."""
-    _auto_adjust(turn)
+    adjusting.watch(turn)
     for operation in list(turn.facts.operations):
         if not operation.running and _is_turn(turn, operation):
             _start(turn, operation)
@@ -157,121 +156,12 @@ def _finish(turn: Turn, operation: Operation, refusal: Refusal | None) -> None:
         turn.refuse(operation.origin, *refusal)
 
 
-def is_settled(view: View, dn: Dn) -> bool:
-    """Whether nothing is under way in the groups of an object: no callback, no command."""
-    components = {
-        component.dn
-        for group in groups_of(view, dn)
-        for unit in view.index.groups[group].units
-        for component in unit.components
-    }
-    if any(callback.component in components for callback in view.facts.callbacks.values()):
-        return False
-    facts = [view.facts.component(comp) for comp in sorted(components)]
-    return not any(fact.doing is not None or fact.terminating or fact.doomed for fact in facts)
-
-
-# ---- refusals
-
-
-def refused(turn: Turn, dn: Dn, operation: AdminOperation) -> Refusal | None:
-    """Why the operation cannot be done in the present state; None: it can."""
-    view = turn.view
-    state = view.facts.admin.get(dn, State.UNLOCKED)
-    bad = ErrorCode.BAD_OPERATION
-    match operation:
-        case _OP.UNLOCK | _OP.LOCK | _OP.SHUTDOWN | _OP.LOCK_INSTANTIATION | _OP.UNLOCK_INSTANTIATION:
-            return _refused_by_state(operation, state)
-        case _OP.RESTART:
-            return _restart_refused(view, dn)
-        case _OP.SI_SWAP:
-            return _swap_refused(view, dn)
-        case _OP.SG_ADJUST:
-            is_locked = state is not State.UNLOCKED
-            return (bad, "the service group is locked") if is_locked else None
-        case _OP.REPAIRED:
-            return _repair_refused(turn, dn)
-        case _OP.EAM_START | _OP.EAM_STOP:
-            config = view.index.components[dn]
-            command = config.am_start if operation is _OP.EAM_START else config.am_stop
-            return (bad, "no such command is configured") if command is None else None
-
-
-_TARGET: Final = {
-    _OP.UNLOCK: State.UNLOCKED,
-    _OP.LOCK: State.LOCKED,
-    _OP.SHUTDOWN: State.SHUTTING_DOWN,
-    _OP.LOCK_INSTANTIATION: State.LOCKED_INSTANTIATION,
-    _OP.UNLOCK_INSTANTIATION: State.LOCKED,
-}
-_FROM: Final = {
-    _OP.UNLOCK: frozenset({State.LOCKED, State.SHUTTING_DOWN}),
-    _OP.LOCK: frozenset({State.UNLOCKED, State.SHUTTING_DOWN}),
-    _OP.SHUTDOWN: frozenset({State.UNLOCKED}),
-    _OP.LOCK_INSTANTIATION: frozenset({State.LOCKED}),
-    _OP.UNLOCK_INSTANTIATION: frozenset({State.LOCKED_INSTANTIATION}),
-}
-
-
-def _refused_by_state(operation: AdminOperation, state: State) -> Refusal | None:
-    if state is _TARGET[operation]:
-        return ErrorCode.NO_OP, f"it is {state.name} already"
-    if state not in _FROM[operation]:
-        return ErrorCode.BAD_OPERATION, f"{operation.name} is not possible from {state.name}"
-    return None
-
-
-def _restart_refused(view: View, dn: Dn) -> Refusal | None:
-    match class_of(view.index, dn):
-        case Class.COMPONENT:
-            fact = view.facts.component(dn)
-            is_up = fact.presence is Presence.INSTANTIATED and not fact.disabled
-        case Class.SU:
-            is_up = unit_presence(view, dn) is Presence.INSTANTIATED
-            is_up = is_up and unit_operational(view, dn) is Operational.ENABLED
-        case Class.NODE:
-            is_up = view.facts.node(view.index.nodes[dn].name).node_id is not None
-        case _:
-            is_up = True
-    return None if is_up else (ErrorCode.BAD_OPERATION, "it is disabled or not instantiated")
-
-
-def _swap_refused(view: View, si: Dn) -> Refusal | None:
-    group = view.index.groups[view.index.instances[si].protected_by]
-    if group.redundancy_model not in _SWAPPABLE:
-        return ErrorCode.NOT_SUPPORTED, f"{group.redundancy_model.name} has no standby to swap with"
-    if instance_admin(view, si) is not State.UNLOCKED:
-        return ErrorCode.BAD_OPERATION, "the service instance is not UNLOCKED"
-    states = {su: unit_ha_state(view, su, si) for su in units_of_instance(view, si)}
-    if HaState.ACTIVE not in states.values() or HaState.STANDBY not in states.values():
-        return ErrorCode.BAD_OPERATION, "it has no active and standby to change places"
-    return None
-
-
-def _repair_refused(turn: Turn, dn: Dn) -> Refusal | None:
-    view = turn.view
-    units = units_of(view, dn)
-    names = {view.host[su] for su in units}
-    if class_of(view.index, dn) is Class.NODE:
-        names = {view.index.nodes[dn].name}
-    if any(view.facts.node(name).node_id is None for name in names):
-        return ErrorCode.BAD_OPERATION, "its node is absent"
-    if class_of(view.index, dn) is Class.COMPONENT:
-        fact = view.facts.component(dn)
-        is_well = not fact.disabled and fact.presence not in FAILED
-    elif class_of(view.index, dn) is Class.NODE:
-        is_well = not view.facts.node(view.index.nodes[dn].name).disabled
-    else:
-        is_well = not is_broken(turn, dn)
-    return (ErrorCode.NO_OP, "it is ENABLED already") if is_well else None
-
-
 # ---- beginnings
 
 
 def _set_state(turn: Turn, operation: Operation) -> None:
     kind = AdminOperation(operation.operation)
-    set_admin(turn, operation.dn, _TARGET[kind])
+    set_admin(turn, operation.dn, TARGET[kind])
     if kind in (_OP.LOCK, _OP.SHUTDOWN):
         note_failovers(turn, _losing(turn.view, operation.dn), kind.name.lower(), None)
 
@@ -357,15 +247,8 @@ def _begin_swap(turn: Turn, operation: Operation) -> None:
 
 def _begin_adjust(turn: Turn, operation: Operation) -> None:
     group = turn.index.groups[operation.dn]
-    turn.facts.preferred[group.dn] = _ideal(turn.view, group.dn)
+    turn.facts.preferred[group.dn] = ideal(turn.view, group.dn)
     turn.changed = True
-
-
-def _ideal(view: View, group: Dn) -> list[Dn]:
-    """The SUs that would be active and standby if the group were assigned from nothing."""
-    target = target_of(view, view.index.groups[group], empty=True)
-    places = [(place.ha_state, su) for place_of in target.values() for su, place in place_of.items()]
-    return [su for state in (HaState.ACTIVE, HaState.STANDBY) for su in sorted({su for s, su in places if s is state})]
 
 
 def _begin_repair(turn: Turn, operation: Operation) -> None:
@@ -524,46 +407,3 @@ def _end_swap(turn: Turn, operation: Operation) -> None:
     is_done = unit_ha_state(turn.view, wanted, si) is HaState.ACTIVE
     reason = operation.fault or f"{turn.index.short(wanted)} is not in service"
     _finish(turn, operation, None if is_done else (ErrorCode.FAILED_OPERATION, reason))
-
-
-# ---- auto-adjust
-
-_TRIED: Final = "tried "
-"""Marks the in-service SUs for which an adjustment has been made: what it could not reach is not tried again."""
-
-
-def _auto_adjust(turn: Turn) -> None:
-    """Watch the groups that are to go back to their ideal assignment by themselves."""
-    for group in turn.index.groups.values():
-        if not group.auto_adjust or not turn.facts.started:
-            continue
-        waiting = turn.facts.adjusting.get(group.dn)
-        is_still = turn.facts.quorate and is_settled(turn.view, group.dn)
-        is_ideal = is_still and _ideal(turn.view, group.dn) == _present(turn.view, group.dn)
-        if not is_still or is_ideal:
-            if waiting is not None and (is_ideal or not waiting.startswith(_TRIED)):
-                del turn.facts.adjusting[group.dn]
-                turn.disarm(ADJUST, group.dn)
-            continue
-        in_service = [su.dn for su in group.units if unit_readiness(turn.view, su.dn) is Readiness.IN_SERVICE]
-        key = " ".join(in_service)
-        if waiting not in (key, _TRIED + key):
-            turn.facts.adjusting[group.dn] = key
-            turn.alarm(ADJUST, group.dn, group.auto_adjust_probation)
-
-
-def _present(view: View, group: Dn) -> list[Dn]:
-    current = current_of(view, view.index.groups[group])
-    held = {(entry.ha_state, su) for units in current.values() for su, entry in units.items()}
-    actives = sorted({su for state, su in held if state in HOLDING})
-    return actives + sorted({su for state, su in held if state is HaState.STANDBY})
-
-
-def adjust_due(turn: Turn, group: Dn) -> None:
-    """The group has been stable for its probation time."""
-    facts, waiting = turn.facts, turn.facts.adjusting.get(group)
-    if waiting is not None and not waiting.startswith(_TRIED):
-        facts.adjusting[group] = _TRIED + waiting
-        facts.last_operation += 1
-        facts.operations.append(Operation(facts.last_operation, group, _OP.SG_ADJUST, None, [group], since=turn.time))
-        turn.changed = True

@@ -29,7 +29,7 @@ from .messages import (
 )
 from .model import Component
 from .states import DOWN, View, assignments_of_component, holds, is_pre_instantiable
-from .turn import CLEANUP_FAILED_ALARM, INSTANTIATE, INSTANTIATION_FAILED_ALARM, RETRY, Turn
+from .turn import CLEANUP_FAILED_ALARM, INSTANTIATE, INSTANTIATION_FAILED_ALARM, RETRY, TEXT_MAX, Turn
 
 EXIT_TIMEOUT: Final = 1.0
 """Seconds that a component has for its exit after it has answered the terminate callback."""
@@ -112,7 +112,7 @@ def instantiation_failed(turn: Turn, comp: Dn, kind: Kind, detail: str, *, clean
     fact = turn.facts.component(comp)
     turn.disarm(INSTANTIATE, comp)
     turn.say(comp, f"attempt {fact.attempt} failed: {kind.name.lower()} {detail}".rstrip(), WARNING)
-    fact.last_error = detail or kind.name.lower()
+    fact.last_error = detail[:TEXT_MAX] or kind.name.lower()
     clean_up(turn, comp, Happening.RESTART, kind.name.lower(), cleaned=cleaned)
 
 

@@ -26,7 +26,7 @@ from corosync_amf.engine import (
 )
 from corosync_amf.errors import NotExist
 
-from . import administration, assignments, components, decisions, faults, protection, status, upkeep
+from . import adjusting, administration, assignments, components, decisions, faults, protection, status, upkeep
 from .facts import AmfSnapshot, Facts
 from .lifecycle import Happening
 from .messages import (
@@ -390,7 +390,7 @@ class AmfEngine:
                 text = "has no active assignment: see `amf why`"
                 turn.raise_alarm(SI_UNASSIGNED_ALARM, subject, text)
             case timer if timer == ADJUST:
-                administration.adjust_due(turn, subject)
+                adjusting.due(turn, subject)
             case _:
                 pass
 

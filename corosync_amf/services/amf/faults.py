@@ -15,7 +15,7 @@ from .messages import Kind, Verb
 from .model import Component
 from .recovery import Action, Counters, Policy, Verdict, escalate
 from .states import FAILED, assignments_of_component, holds, instances_of_unit, parent
-from .turn import CLUSTER_RESET_ALARM, Turn
+from .turn import CLUSTER_RESET_ALARM, TEXT_MAX, Turn
 
 _LETTING_GO: Final = frozenset({HaState.QUIESCED, HaState.QUIESCING})
 
@@ -32,6 +32,7 @@ def detected(
 ) -> None:
     """A component is faulty. `time`: when that was found (0: now); `cleaned`: no process of it is left already."""
     config, fact = turn.component(comp)
+    detail = detail[:TEXT_MAX]
     node = turn.facts.node(turn.node_of(comp))
     if node.failfast or fact.instance == 0 or fact.doing is Verb.CLEANUP or fact.presence in FAILED:
         return

@@ -98,3 +98,17 @@ def above(dn: Dn) -> list[Dn]:
     while dn := parent(dn):
         found.append(dn)
     return found
+
+
+def is_settled(view: View, dn: Dn) -> bool:
+    """Whether nothing is under way in the groups of an object: no callback, no command."""
+    components = {
+        component.dn
+        for group in groups_of(view, dn)
+        for unit in view.index.groups[group].units
+        for component in unit.components
+    }
+    if any(callback.component in components for callback in view.facts.callbacks.values()):
+        return False
+    facts = [view.facts.component(comp) for comp in sorted(components)]
+    return not any(fact.doing is not None or fact.terminating or fact.doomed for fact in facts)

@@ -6,7 +6,6 @@ from typing import TypeVar
 from corosync_amf.ais import Admin, AdminOperation, Assignment, Dn, HaState, NodeId, Operational, Presence, Readiness
 
 from . import states
-from .administration import is_settled
 from .decisions import is_eligible, is_wanted, target_of
 from .facts import Operation
 from .faults import policy_of
@@ -27,7 +26,7 @@ from .messages import (
 )
 from .model import Application, Component, ComponentServiceInstance, Node, ServiceGroup, ServiceInstance, ServiceUnit
 from .recovery import Count, Counters, escalate
-from .scope import above, is_related
+from .scope import above, is_related, is_settled
 from .turn import SI_UNASSIGNED_ALARM, Turn
 
 T = TypeVar("T", bound=Shown)

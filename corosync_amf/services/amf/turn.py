@@ -29,6 +29,9 @@ OPERATION: Final = "operation"
 UNASSIGNED: Final = "unassigned"
 ADJUST: Final = "adjust"
 
+TEXT_MAX: Final = 400
+"""Characters kept of what somebody else says."""
+
 INSTANTIATION_FAILED_ALARM: Final = 0x02
 CLEANUP_FAILED_ALARM: Final = 0x03
 CLUSTER_RESET_ALARM: Final = 0x04
@@ -102,6 +105,7 @@ class Turn:
 
     def say(self, dn: Dn, text: str, level: int = INFO) -> None:
         """Add a line to an object's history, and to the log."""
+        text = text[:TEXT_MAX]
         lines = self.facts.history.setdefault(dn, [])
         lines.append(HistoryLine(self.time, self.order, text))
         del lines[:-HISTORY_MAX]

@@ -1,0 +1,127 @@
+"""Why an administrative operation cannot be done in the present state.
+
+Source: SAI-AIS-AMF-B.04.01 section 8, the tables of error codes.
+"""
+
+from typing import Final
+
+from corosync_amf.ais import Admin as State
+from corosync_amf.ais import (
+    AdminOperation,
+    Dn,
+    ErrorCode,
+    HaState,
+    Operational,
+    Presence,
+    RedundancyModel,
+)
+
+from .scope import Class, class_of, units_of
+from .states import (
+    FAILED,
+    View,
+    instance_admin,
+    unit_ha_state,
+    unit_operational,
+    unit_presence,
+    units_of_instance,
+)
+from .turn import Turn
+from .upkeep import is_broken
+
+_OP = AdminOperation
+_SWAPPABLE: Final = frozenset({RedundancyModel.TWO_N, RedundancyModel.N_PLUS_M, RedundancyModel.N_WAY})
+
+Refusal = tuple[ErrorCode, str]
+
+
+def refused(turn: Turn, dn: Dn, operation: AdminOperation) -> Refusal | None:
+    """Why the operation cannot be done in the present state; None: it can."""
+    view = turn.view
+    state = view.facts.admin.get(dn, State.UNLOCKED)
+    bad = ErrorCode.BAD_OPERATION
+    match operation:
+        case _OP.UNLOCK | _OP.LOCK | _OP.SHUTDOWN | _OP.LOCK_INSTANTIATION | _OP.UNLOCK_INSTANTIATION:
+            return _refused_by_state(operation, state)
+        case _OP.RESTART:
+            return _restart_refused(view, dn)
+        case _OP.SI_SWAP:
+            return _swap_refused(view, dn)
+        case _OP.SG_ADJUST:
+            is_locked = state is not State.UNLOCKED
+            return (bad, "the service group is locked") if is_locked else None
+        case _OP.REPAIRED:
+            return _repair_refused(turn, dn)
+        case _OP.EAM_START | _OP.EAM_STOP:
+            config = view.index.components[dn]
+            command = config.am_start if operation is _OP.EAM_START else config.am_stop
+            return (bad, "no such command is configured") if command is None else None
+
+
+TARGET: Final = {
+    _OP.UNLOCK: State.UNLOCKED,
+    _OP.LOCK: State.LOCKED,
+    _OP.SHUTDOWN: State.SHUTTING_DOWN,
+    _OP.LOCK_INSTANTIATION: State.LOCKED_INSTANTIATION,
+    _OP.UNLOCK_INSTANTIATION: State.LOCKED,
+}
+_FROM: Final = {
+    _OP.UNLOCK: frozenset({State.LOCKED, State.SHUTTING_DOWN}),
+    _OP.LOCK: frozenset({State.UNLOCKED, State.SHUTTING_DOWN}),
+    _OP.SHUTDOWN: frozenset({State.UNLOCKED}),
+    _OP.LOCK_INSTANTIATION: frozenset({State.LOCKED}),
+    _OP.UNLOCK_INSTANTIATION: frozenset({State.LOCKED_INSTANTIATION}),
+}
+
+
+def _refused_by_state(operation: AdminOperation, state: State) -> Refusal | None:
+    if state is TARGET[operation]:
+        return ErrorCode.NO_OP, f"it is {state.name} already"
+    if state not in _FROM[operation]:
+        return ErrorCode.BAD_OPERATION, f"{operation.name} is not possible from {state.name}"
+    return None
+
+
+def _restart_refused(view: View, dn: Dn) -> Refusal | None:
+    match class_of(view.index, dn):
+        case Class.COMPONENT:
+            fact = view.facts.component(dn)
+            is_up = fact.presence is Presence.INSTANTIATED and not fact.disabled
+        case Class.SU:
+            is_up = unit_presence(view, dn) is Presence.INSTANTIATED
+            is_up = is_up and unit_operational(view, dn) is Operational.ENABLED
+        case Class.NODE:
+            is_up = view.facts.node(view.index.nodes[dn].name).node_id is not None
+        case _:
+            is_up = True
+    return None if is_up else (ErrorCode.BAD_OPERATION, "it is disabled or not instantiated")
+
+
+def _swap_refused(view: View, si: Dn) -> Refusal | None:
+    group = view.index.groups[view.index.instances[si].protected_by]
+    if group.redundancy_model not in _SWAPPABLE:
+        return ErrorCode.NOT_SUPPORTED, f"{group.redundancy_model.name} has no standby to swap with"
+    if instance_admin(view, si) is not State.UNLOCKED:
+        return ErrorCode.BAD_OPERATION, "the service instance is not UNLOCKED"
+    states = {su: unit_ha_state(view, su, si) for su in units_of_instance(view, si)}
+    if HaState.ACTIVE not in states.values() or HaState.STANDBY not in states.values():
+        return ErrorCode.BAD_OPERATION, "it has no active and standby to change places"
+    return None
+
+
+def _repair_refused(turn: Turn, dn: Dn) -> Refusal | None:
+    view = turn.view
+    units = units_of(view, dn)
+    names = {view.host[su] for su in units}
+    if class_of(view.index, dn) is Class.NODE:
+        names = {view.index.nodes[dn].name}
+    if any(view.facts.node(name).node_id is None for name in names):
+        return ErrorCode.BAD_OPERATION, "its node is absent"
+    if class_of(view.index, dn) is Class.COMPONENT:
+        fact = view.facts.component(dn)
+        is_well = not fact.disabled and fact.presence not in FAILED
+    elif class_of(view.index, dn) is Class.NODE:
+        is_well = not view.facts.node(view.index.nodes[dn].name).disabled
+    else:
+        is_well = not is_broken(turn, dn)
+    return (ErrorCode.NO_OP, "it is ENABLED already") if is_well else None
