@@ -11,11 +11,8 @@ directory, and whatever happens all its processes are gone at the end.
 
 import math
 import os
-import secrets
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -27,40 +24,22 @@ from typing import Final
 import anyio
 
 from corosync_amf.ais import AdminOperation, Assignment, Dn
+from corosync_amf.development_nodes import (
+    DevelopmentNode,
+    environment_of,
+    is_leader,
+    kill_all,
+    node_processes,
+    prepare,
+    send_signal,
+    start,
+    sweep,
+)
 from corosync_amf.errors import AisError, NotExist, TimedOut
 from corosync_amf.services import amf
 from corosync_amf.services.amf.messages import FailoverStatus, InstanceStatus, Status
 
-NODE_NAMES: Final = tuple(f"node-{letter}" for letter in "abcdefghijklmnop")
 POLL: Final = 0.02
-KEY_BYTES: Final = 128
-MARK: Final = "AMF_DEVELOPMENT_NODE"
-"""An environment variable by which the processes of a node are known, the executive and all that it starts."""
-
-
-@dataclass(slots=True)
-class DevelopmentNode:
-    """One executive of the cluster and where its files are."""
-
-    name: str
-    node_id: int
-    address: str
-    directory: Path
-    process: subprocess.Popen[bytes] | None = None
-    frozen: bool = False
-    cut: bool = False
-
-    @property
-    def socket_path(self) -> Path:
-        return self.directory / "aisexec.sock"
-
-    @property
-    def log_path(self) -> Path:
-        return self.directory / "aisexec.log"
-
-    @property
-    def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,28 +85,14 @@ class DevelopmentCluster:
 
     def start_node(self, node: DevelopmentNode) -> None:
         """Start (or restart) a node's executive."""
-        environ = {
-            **os.environ,
-            **self.environ,
-            "COROSYNC_MAIN_CONFIG_FILE": str(node.directory / "corosync.conf"),
-            "COROSYNC_AMF_CONFIG_FILE": str(self.amf_conf.absolute()),
-            "COROSYNC_TOTEM_AUTHKEY_FILE": str(self.directory / "authkey"),
-            "COROSYNC_AMF_SOCKET": str(node.socket_path),
-            MARK: str(node.directory),
-        }
-        with node.log_path.open("ab") as log:
-            command = [sys.executable, "-m", "aisexec", "--development", str(node.directory)]
-            node.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ, start_new_session=True
-            )
-        node.frozen = False
+        start(node, {**self.environ, "COROSYNC_AMF_CONFIG_FILE": str(self.amf_conf.absolute())})
 
     def stop_all(self) -> None:
         """End every process of the cluster, orderly where that works, and wait until they are gone."""
         for node in self.nodes:
             if node.running and node.process is not None:
                 if node.frozen:
-                    _kill_all(_node_processes(node))
+                    kill_all(node_processes(node))
                 else:
                     node.process.terminate()
         deadline = time.monotonic() + 10.0
@@ -137,8 +102,10 @@ class DevelopmentCluster:
             try:
                 node.process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                _kill_all(_node_processes(node))
+                kill_all(node_processes(node))
                 node.process.wait()
+        for node in self.nodes:
+            sweep(node.directory)
 
     def node(self, name: str) -> DevelopmentNode:
         """Raises: NotExist: no such node."""
@@ -180,10 +147,12 @@ class DevelopmentCluster:
     async def until(self, condition: Callable[[Status], bool], what: str, timeout: float = 30.0) -> Status:
         """Wait until AMF's status satisfies `condition`.
 
-        Raises: TimedOut (SA_AIS_ERR_TIMEOUT): it does not within `timeout` seconds.
+        Raises: TimedOut (SA_AIS_ERR_TIMEOUT): it does not within `timeout` seconds, or every executive has ended.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
+            if not any(node.running for node in self.nodes):
+                raise TimedOut(f"{what}: every executive has ended; logs are in {self.directory}")
             try:
                 async with self.service() as service:
                     while time.monotonic() < deadline:
@@ -199,11 +168,26 @@ class DevelopmentCluster:
         """Wait until every service instance is fully assigned."""
         return await self.until(_all_assigned, "not every service instance is fully assigned", timeout)
 
+    async def repair(self, timeout: float = 30.0) -> Status:
+        """End partitions, thaw and start nodes, and wait until all are members and all work is assigned."""
+        self.heal()
+        for node in self.nodes:
+            if node.running and node.frozen:
+                self.thaw_node(node.name)
+            if not node.running:
+                self.start_node(node)
+
+        def is_whole(status: Status) -> bool:
+            members = sum(node.node_id is not None for node in status.nodes)
+            return members == len(self.nodes) and _all_assigned(status)
+
+        return await self.until(is_whole, "the cluster is not whole", timeout)
+
     def component_process(self, component: Dn) -> int:
         """The process id of a component. Raises: NotExist: it is not running."""
         for node in self.nodes:
-            for pid in _node_processes(node):
-                if _environment(pid).get("SA_AMF_COMPONENT_NAME") == component and _is_leader(pid):
+            for pid in node_processes(node):
+                if environment_of(pid).get("SA_AMF_COMPONENT_NAME") == component and is_leader(pid):
                     return pid
         raise NotExist(f"{component} is not running")
 
@@ -224,7 +208,7 @@ class DevelopmentCluster:
         """SIGKILL to the executive and all components of a node (that of the active one, by default)."""
         fault = await self._fault("kill of the node", si)
         node = self.node(name) if name else await self.active_node(fault.si)
-        _kill_all(_node_processes(node))
+        kill_all(node_processes(node))
         if node.process is not None:
             await anyio.to_thread.run_sync(node.process.wait)
         return fault
@@ -233,16 +217,16 @@ class DevelopmentCluster:
         """SIGSTOP to all of a node: it holds its sockets and answers nothing, until it is fenced or thawed."""
         fault = await self._fault("freeze of the node", si)
         node = self.node(name) if name else await self.active_node(fault.si)
-        for pid in _node_processes(node):
-            _signal(pid, signal.SIGSTOP)
+        for pid in node_processes(node):
+            send_signal(pid, signal.SIGSTOP)
         node.frozen = True
         return fault
 
     def thaw_node(self, name: str) -> None:
         """Let a frozen node go on."""
         node = self.node(name)
-        for pid in reversed(_node_processes(node)):
-            _signal(pid, signal.SIGCONT)
+        for pid in reversed(node_processes(node)):
+            send_signal(pid, signal.SIGCONT)
         node.frozen = False
 
     async def partition(self, *names: str) -> Fault:
@@ -337,7 +321,7 @@ async def development_cluster(
     """
     with tempfile.TemporaryDirectory(prefix="amf-") as temporary:
         place = directory or Path(temporary)
-        nodes = _prepare(place, count, token, fence)
+        nodes = prepare(place, count, token, fence)
         cluster = DevelopmentCluster(place, amf_conf, nodes, environ or {})
         try:
             for node in nodes:
@@ -346,61 +330,6 @@ async def development_cluster(
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(cluster.stop_all)
-
-
-def _prepare(place: Path, count: int, token: int, fence: bool) -> list[DevelopmentNode]:
-    place.mkdir(parents=True, exist_ok=True)
-    key = place / "authkey"
-    if not key.exists():
-        key.touch(mode=0o600)
-        key.write_bytes(secrets.token_bytes(KEY_BYTES))
-        key.chmod(0o400)
-    port = _free_port(count)
-    nodes = [
-        DevelopmentNode(name, number, f"127.0.0.{number}", place / name)
-        for number, name in enumerate(NODE_NAMES[:count], 1)
-    ]
-    fence_line = ""
-    if fence:
-        command = place / "fence"
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m corosync_amf.development "{place}" "$1"\n')
-        command.chmod(0o755)
-        fence_line = f"\tfence: {command}\n"
-    for node in nodes:
-        node.directory.mkdir(exist_ok=True)
-        (node.directory / "corosync.conf").write_text(_corosync_conf(node, nodes, port, token, fence_line))
-        (node.directory / "blocked").unlink(missing_ok=True)
-    return nodes
-
-
-def _corosync_conf(node: DevelopmentNode, nodes: list[DevelopmentNode], port: int, token: int, fence: str) -> str:
-    listed = "".join(
-        f"\tnode {{\n\t\tring0_addr: {other.address}\n\t\tname: {other.name}\n\t\tnodeid: {other.node_id}\n\t}}\n"
-        for other in nodes
-    )
-    return (
-        f"totem {{\n\tversion: 2\n\tcluster_name: development\n\ttransport: udpu\n\ttoken: {token}\n"
-        f"\tnodeid: {node.node_id}\n"
-        f"\tinterface {{\n\t\tbindnetaddr: {node.address}\n\t\tmcastport: {port}\n\t}}\n}}\n"
-        f"nodelist {{\n{listed}}}\nquorum {{\n\tprovider: corosync_votequorum\n{fence}}}\n"
-        f"persistence {{\n\tdirectory: {node.directory}\n}}\n"
-        "logging {\n\tto_stderr: yes\n}\n"
-    )
-
-
-def _free_port(count: int) -> int:
-    """A UDP port that is free on the addresses of all nodes."""
-    for _ in range(100):
-        port = 20_000 + secrets.randbelow(20_000)
-        try:
-            for number in range(1, count + 1):
-                for candidate in (port, port - 1):
-                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                        probe.bind((f"127.0.0.{number}", candidate))
-        except OSError:
-            continue
-        return port
-    raise TimedOut("no free port on the loopback addresses")
 
 
 async def _finalize(service: amf.AmfService) -> None:
@@ -439,70 +368,3 @@ def _failover_of(status: Status, fault: Fault) -> FailoverStatus | None:
 
 def _milliseconds(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else max(0.0, (end - start) * 1000)
-
-
-# ---- processes of one node: the executive and all below it
-
-
-def _node_processes(node: DevelopmentNode) -> list[int]:
-    """The executive first, then what was started below it, found by the mark in their environment."""
-    own = [] if node.process is None or node.process.poll() is not None else [node.process.pid]
-    others = [pid for pid in _marked_processes(node.directory) if pid not in own]
-    return own + others
-
-
-def _marked_processes(directory: Path) -> list[int]:
-    pids = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    own = os.getpid()
-    return [pid for pid in pids if pid != own and _environment(pid).get(MARK) == str(directory)]
-
-
-def _environment(pid: int) -> dict[str, str]:
-    try:
-        data = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return {}
-    pairs = (item.partition("=") for item in data.decode(errors="replace").split("\0"))
-    return {name: value for name, _, value in pairs}
-
-
-def _is_leader(pid: int) -> bool:
-    """Whether the process leads its process group: a component's first process does."""
-    try:
-        return os.getpgid(pid) == pid
-    except ProcessLookupError:
-        return False
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-
-
-def _kill_all(pids: list[int]) -> None:
-    for pid in pids:
-        _signal(pid, signal.SIGKILL)
-
-
-def fence(place: Path, node_name: str) -> None:
-    """Kill what is left of a node and wait until it is gone: the development cluster's power switch."""
-    pids = _marked_processes(place / node_name)
-    _kill_all(pids)
-    deadline = time.monotonic() + 5.0
-    while any(_is_alive(pid) for pid in pids):
-        if time.monotonic() > deadline:
-            sys.exit(f"{node_name} is still there")
-        time.sleep(0.001)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-if __name__ == "__main__":
-    fence(Path(sys.argv[1]), sys.argv[2])

@@ -1,23 +1,35 @@
 """`amf dev`: a whole cluster on this machine, with keys to break it and the measured breakdown after each fault."""
 
 import os
+import signal
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import anyio
 import click
 
+from corosync_amf.ais import Assignment
+from corosync_amf.config import ConfigError, load_amf, render_text
 from corosync_amf.development import DevelopmentCluster, Fault, development_cluster
+from corosync_amf.development_nodes import NODE_NAMES
 from corosync_amf.errors import AisError
+from corosync_amf.services.amf.messages import Status
 
-KEYS: Final = "k kill component  K kill node  f freeze node  p partition  s swap  r repair nodes  t status  q quit"
-COLOURS: Final = ("cyan", "magenta", "yellow", "green", "blue")
+from .logs import LogFile, Once, merged, painted
+from .objects import short
+
+KEYS: Final = (
+    "k kill the component   K kill the node   f freeze the node   p cut the node off   s swap\n"
+    "r repair all nodes     t status          q quit"
+)
+QUIT: Final = ("q", "\x03", "\x04", "")
 TAIL_POLL: Final = 0.1
+SETTLE_SECONDS: Final = 10.0
 
 
 @click.command("dev")
@@ -25,31 +37,94 @@ TAIL_POLL: Final = 0.1
 @click.option("-n", "--nodes", default=3, show_default=True, type=click.IntRange(1, 9), help="How many executives.")
 @click.option("--token", default=1000, show_default=True, type=click.IntRange(100), help="Token timeout in ms.")
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="Keep the cluster's files here.")
-@click.option("--quiet", is_flag=True, help="Do not show the executives' logs.")
-def command(amf_conf: Path, nodes: int, token: int, directory: Path | None, quiet: bool) -> None:
-    """Run AMF_CONF on a development cluster: executives on loopback, no root. Not for production."""
-    anyio.run(_develop, amf_conf.absolute(), nodes, token, directory, quiet)
+@click.option(
+    "--logs",
+    type=click.Choice(["once", "all", "none"]),
+    default="once",
+    show_default=True,
+    help="Show of the executives' logs what all say once, everything, or nothing.",
+)
+def command(amf_conf: Path, nodes: int, token: int, directory: Path | None, logs: str) -> None:
+    """Run AMF_CONF on a development cluster: executives on loopback, no root. Not for production.
+
+    Keys kill and freeze what is active, and show how long the failover took, and where the time went.
+    """
+    try:
+        load_amf(amf_conf, os.environ, nodes=NODE_NAMES[:nodes])
+    except ConfigError as error:
+        click.echo(render_text(error.problems), err=True)
+        sys.exit(1)
+    place = directory.absolute() if directory else None
+    error_text = anyio.run(_develop, amf_conf.absolute(), nodes, token, place, logs)
+    if error_text:
+        click.echo(f"error: {error_text}", err=True)
+        sys.exit(1)
 
 
-async def _develop(amf_conf: Path, count: int, token: int, directory: Path | None, quiet: bool) -> None:
-    environ = {"PYTHONPATH": str(amf_conf.parent)}
-    async with development_cluster(amf_conf, count=count, token=token, directory=directory, environ=environ) as cluster:
-        click.echo(f"development cluster of {count} executives in {cluster.directory} - not for production")
-        async with anyio.create_task_group() as tasks:
-            if not quiet:
-                for number, node in enumerate(cluster.nodes):
-                    tasks.start_soon(_follow, node.name, node.log_path, COLOURS[number % len(COLOURS)])
-            await cluster.until_assigned()
-            click.secho(f"every service instance is assigned. keys: {KEYS}", bold=True)
-            async with _keys() as keys:
-                async for key in keys:
-                    if key in ("q", "\x03", ""):
-                        break
-                    await _press(cluster, key)
-            tasks.cancel_scope.cancel()
+async def _develop(amf_conf: Path, count: int, token: int, directory: Path | None, logs: str) -> str:
+    """Return what went wrong, "" when the user ended it."""
+    path = os.pathsep.join(filter(None, (str(amf_conf.parent), os.environ.get("PYTHONPATH"))))
+    environ = {"PYTHONPATH": path}
+    failure = ""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_when_told, tasks.cancel_scope)
+        async with development_cluster(amf_conf, count=count, token=token, directory=directory, environ=environ) as it:
+            click.echo(f"development cluster of {count} executives in {it.directory} - not for production")
+            click.echo(f"for other commands: export COROSYNC_AMF_SOCKET={it.nodes[-1].socket_path}")
+            screen = Screen(it, logs)
+            tasks.start_soon(screen.follow)
+            try:
+                await it.until_assigned()
+                await _obey(it, screen)
+            except AisError as error:
+                failure = str(error)
+                screen.show_logs()  # their end says why
+        tasks.cancel_scope.cancel()
+    return failure
 
 
-async def _press(cluster: DevelopmentCluster, key: str) -> None:
+async def _stop_when_told(scope: anyio.CancelScope) -> None:
+    """Ctrl-C and the like end the cluster in order, however often they come."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+class Screen:
+    """What the user sees: the executives' logs as they grow, and in between what the keys do."""
+
+    def __init__(self, cluster: DevelopmentCluster, logs: str) -> None:
+        files = [] if logs == "none" else cluster.nodes
+        self._logs = [LogFile(node.log_path) for node in files]
+        self._once = Once() if logs == "once" else None
+
+    async def follow(self) -> None:
+        while True:
+            self.show_logs()
+            await anyio.sleep(TAIL_POLL)
+
+    def show_logs(self) -> None:
+        """Show what the executives have written by now, in the order of time."""
+        for number, line in merged([log.new_lines() for log in self._logs]):
+            if self._once is None or self._once.is_new(number, line):
+                click.echo(painted(line, number))
+
+    def say(self, text: str, colour: str | None = None) -> None:
+        self.show_logs()
+        click.secho(text, fg=colour, bold=True)
+
+
+async def _obey(cluster: DevelopmentCluster, screen: Screen) -> None:
+    with _unbuffered():
+        screen.say(f"every service instance is assigned\n{KEYS}")
+        while (key := await _next_key()) not in QUIT:
+            try:
+                await _press(cluster, screen, key)
+            except AisError as error:
+                screen.say(f"error: {error}", "red")
+
+
+async def _press(cluster: DevelopmentCluster, screen: Screen, key: str) -> None:
     faults: dict[str, Callable[[], Awaitable[Fault]]] = {
         "k": cluster.kill_component,
         "K": cluster.kill_node,
@@ -57,73 +132,56 @@ async def _press(cluster: DevelopmentCluster, key: str) -> None:
         "p": cluster.partition,
         "s": cluster.swap,
     }
+    if key in faults:
+        fault = await faults[key]()
+        screen.say(f"{fault.what} at {short(fault.target)}", "red")
+        screen.say(str(await cluster.breakdown(fault)), "green")
+        screen.say(await _settled(cluster))
+    elif key == "r":
+        status = await cluster.repair()
+        screen.say(f"repaired: {len(_members(status))} nodes are members, all is assigned")
+    elif key == "t":
+        from .status import as_table
+
+        screen.say(as_table(await cluster.status()))
+    elif key.strip():
+        screen.say(KEYS)
+
+
+async def _settled(cluster: DevelopmentCluster) -> str:
+    """Wait until as much is assigned as can be, and tell."""
+    lost = [node.name for node in cluster.nodes if node not in cluster.survivors]
+
+    def is_settled(status: Status) -> bool:
+        is_whole = all(instance.assignment is Assignment.FULLY_ASSIGNED for instance in status.instances)
+        return is_whole or (bool(lost) and not any(component.doing for component in status.components))
+
+    await cluster.until(is_settled, "not every service instance is fully assigned", SETTLE_SECONDS)
+    return f"without {', '.join(lost)}: r repairs" if lost else "all is assigned again"
+
+
+def _members(status: Status) -> list[str]:
+    return [node.name for node in status.nodes if node.node_id is not None]
+
+
+async def _next_key() -> str:
+    """One key, without Enter; one character when stdin is no terminal, "" at its end."""
     try:
-        if key in faults:
-            fault = await faults[key]()
-            click.secho(f"{fault.what} at {fault.target}", fg="red")
-            click.secho(str(await cluster.breakdown(fault)), bold=True)
-            await cluster.until_assigned()
-        elif key == "r":
-            await repair(cluster)
-        elif key == "t":
-            from .status import as_table
-
-            click.echo(as_table(await cluster.status()))
-        elif key.strip():
-            click.echo(f"keys: {KEYS}")
-    except AisError as error:
-        click.secho(f"error: {error}", fg="red")
-
-
-async def repair(cluster: DevelopmentCluster) -> None:
-    """End partitions and start what is down, and wait until all is well."""
-    cluster.heal()
-    for node in cluster.nodes:
-        if node.frozen:
-            cluster.thaw_node(node.name)
-        if not node.running:
-            cluster.start_node(node)
-    status = await cluster.until_assigned()
-    click.echo(f"{sum(node.node_id is not None for node in status.nodes)} nodes are members")
-
-
-async def _follow(name: str, path: Path, colour: str) -> None:
-    """Show what is added to a log file."""
-    async with await anyio.open_file(path, "r", errors="replace") as log:
-        while True:
-            line = await log.readline()
-            if line:
-                click.echo(f"{click.style(name, fg=colour)} {line.rstrip()}")
-            else:
-                await anyio.sleep(TAIL_POLL)
-
-
-@asynccontextmanager
-async def _keys() -> AsyncIterator[AsyncIterator[str]]:
-    """The keys that are pressed, one by one, without Enter; lines' characters when stdin is no terminal."""
-    with _unbuffered() if sys.stdin.isatty() else _as_it_is():
-        yield _read_keys()
-
-
-async def _read_keys() -> AsyncIterator[str]:
-    while True:
         await anyio.wait_readable(sys.stdin.fileno())
-        key = os.read(sys.stdin.fileno(), 1).decode(errors="replace")
-        yield key
-        if not key:
-            return
+    except PermissionError:
+        pass  # a file is always readable
+    return os.read(sys.stdin.fileno(), 1).decode(errors="replace")
 
 
 @contextmanager
 def _unbuffered() -> Iterator[None]:
+    """A terminal gives each key at once, and does not show it."""
+    if not sys.stdin.isatty():
+        yield
+        return
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)
     try:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
