@@ -6,7 +6,8 @@ loop and holds up everything else there, healthchecks too. Several plugins in on
 order, one after the other; the first that raises decides. Wrappers and `firstresult` are not offered: they would act
 on coroutine objects.
 
-`ctx` is the `ComponentContext`; `csi` is the DN of the component service instance, `ctx.csis[csi]` what is known of it.
+`ctx` is the `ComponentContext`; `csi` is the `Assignment`: the DN of the component service instance, a `str` that also
+knows its attributes, HA state and epoch.
 
 Source: SAI-AIS-AMF-B.04.01 section 7 (callbacks); checkpointing hooks are additions.
 """
@@ -19,7 +20,7 @@ import pluggy
 from corosync_amf.ais import Dn, HaState
 
 if TYPE_CHECKING:
-    from corosync_amf.context import ComponentContext, ProtectionGroupMember
+    from corosync_amf.context import Assignment, ComponentContext, ProtectionGroupMember
 
 PROJECT: Final = "corosync_amf"
 
@@ -33,7 +34,7 @@ def instantiate(ctx: "ComponentContext") -> None:
 
 
 @hookspec
-def csi_set(ctx: "ComponentContext", csi: Dn, ha_state: HaState) -> None:
+def csi_set(ctx: "ComponentContext", csi: "Assignment", ha_state: HaState) -> None:
     """Take the workload in this HA state; return when that is done (saAmfCSISetCallback).
 
     Raising is a fault (csi_set_failed). `NotReady` is none: the component's HA readiness becomes
@@ -42,7 +43,7 @@ def csi_set(ctx: "ComponentContext", csi: Dn, ha_state: HaState) -> None:
 
 
 @hookspec
-def csi_remove(ctx: "ComponentContext", csi: Dn) -> None:
+def csi_remove(ctx: "ComponentContext", csi: "Assignment") -> None:
     """Let go of the workload (saAmfCSIRemoveCallback)."""
 
 
@@ -57,7 +58,7 @@ def healthcheck(ctx: "ComponentContext", key: str) -> "bool | None":
 
 
 @hookspec
-def checkpoint(ctx: "ComponentContext", csi: Dn) -> "Mapping[str, Any] | None":
+def checkpoint(ctx: "ComponentContext", csi: "Assignment") -> "Mapping[str, Any] | None":
     """The whole state as a mapping, or `ctx.Partial(mapping)`, or None when there is nothing to say.
 
     Called while ACTIVE, each checkpoint period and before QUIESCED is answered. Three failures in a row are a fault.
@@ -65,7 +66,7 @@ def checkpoint(ctx: "ComponentContext", csi: Dn) -> "Mapping[str, Any] | None":
 
 
 @hookspec
-def restore(ctx: "ComponentContext", csi: Dn, state: Mapping[str, Any]) -> None:
+def restore(ctx: "ComponentContext", csi: "Assignment", state: Mapping[str, Any]) -> None:
     """Take over the last state that was checkpointed: before ACTIVE, and before STANDBY when the policy is `hot`.
 
     `state` holds plain data, or what the annotation of this parameter names (`state: Mapping[str, Call]`, or a type
@@ -74,7 +75,7 @@ def restore(ctx: "ComponentContext", csi: Dn, state: Mapping[str, Any]) -> None:
 
 
 @hookspec
-def state_updated(ctx: "ComponentContext", csi: Dn, changes: Mapping[str, Any]) -> None:
+def state_updated(ctx: "ComponentContext", csi: "Assignment", changes: Mapping[str, Any]) -> None:
     """STANDBY with `hot`: the active wrote these keys; a value of None says that the key is gone.
 
     Raising: the standby is brought up to date with `restore`; raising again is a fault.
@@ -82,12 +83,14 @@ def state_updated(ctx: "ComponentContext", csi: Dn, changes: Mapping[str, Any]) 
 
 
 @hookspec
-def csi_attribute_changed(ctx: "ComponentContext", csi: Dn) -> None:
-    """The attributes of the CSI changed; `ctx.csis[csi].attributes` has the new ones."""
+def csi_attribute_changed(ctx: "ComponentContext", csi: "Assignment") -> None:
+    """The attributes of the CSI changed; `csi.attributes` has the new ones."""
 
 
 @hookspec
-def protection_group_changed(ctx: "ComponentContext", csi: Dn, members: "tuple[ProtectionGroupMember, ...]") -> None:
+def protection_group_changed(
+    ctx: "ComponentContext", csi: "Assignment", members: "tuple[ProtectionGroupMember, ...]"
+) -> None:
     """Who holds the CSI, and in which state, changed. What it raises is only logged."""
 
 
