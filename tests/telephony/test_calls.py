@@ -8,7 +8,7 @@ from sipmessage import Message, Request, Response
 
 from telephony import sip
 from telephony.calls import Calls
-from telephony.model import Bill, Commit, Send, decode, encode
+from telephony.model import EXCHANGES_MAX, Bill, Commit, Send, decode, encode
 from tests.telephony.world import CALLEE, CALLER, SERVICE, START, World
 
 SDP = b"v=0\r\no=bob 7 9 IN IP4 10.1.1.1\r\ns=-\r\nc=IN IP4 10.1.1.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n"
@@ -393,6 +393,98 @@ def test_calls_beyond_the_ports_are_refused():
 def test_response_with_another_branch_is_ignored():
     calls, invite = calling()
     assert calls.handle(reply(invite, 200).replace(b"branch=z9hG4bK", b"branch=z9hG4bKx"), CALLEE, START + 1) == []
+
+
+def test_contact_with_a_name_is_reached_where_the_peer_was_heard_last():
+    calls, invite = calling()
+    named = reply(invite, 200, body=SDP).replace(b"Contact: <sip:bob@127.0.0.1:5070>", b"Contact: <sip:bob@phone>")
+    (ok,) = sent(calls.handle(named, ("127.0.0.7", 5077), START + 1))
+    ack = calls.handle(request("ACK", to_tag=sip.tag(ok.to_address), body=b""), CALLER, START + 1)
+    assert Message.parse(raw(ack, ("127.0.0.7", 5077))).cseq.method == "ACK"
+
+
+def test_early_audio_of_the_callee_has_a_way_to_the_caller():
+    calls, invite = calling()
+    (progress,) = sent(calls.handle(reply(invite, 183, body=SDP), CALLEE, START + 1))
+    assert b"c=IN IP4 127.0.1.100" in progress.body
+    (call,) = calls.calls.values()
+    assert call.b.media == ("10.1.1.1", 4000)
+
+
+def test_request_without_an_answer_is_given_up_for_both_sides():
+    calls, _, tag = answered()
+    calls.handle(request("INFO", cseq=2, to_tag=tag, body=b"digit"), CALLER, START + 3)
+    effects: list[Commit] = []
+    while not sent(effects, CALLER):
+        effects = calls.wake(calls.next_deadline() or 0)
+    assert lines(effects) == ["408 INFO"]
+
+
+def test_requests_under_way_in_a_call_are_limited_and_old_ones_forgotten():
+    calls, _, tag = answered()
+    refused = 0
+    for number in range(2, 20):
+        effects = calls.handle(request("INFO", cseq=number, to_tag=tag, body=b"digit"), CALLER, START + 3)
+        refused += lines(effects) == ["500 INFO"]
+    assert refused == 18 - EXCHANGES_MAX
+    calls, _, tag = answered()
+    for number in range(2, 20):
+        forwarded = calls.handle(request("INFO", cseq=number, to_tag=tag, body=b"digit"), CALLER, START + 3)
+        assert lines(calls.handle(reply(raw(forwarded, CALLEE), 200), CALLEE, START + 3)) == ["200 INFO"]
+    (call,) = calls.calls.values()
+    assert len(call.exchanges) == EXCHANGES_MAX
+
+
+@pytest.mark.parametrize("method", ["BYE", "INFO", "INVITE"])
+def test_call_that_is_not_up_carries_nothing_but_its_invite(method):
+    calls, invite = calling()
+    (ringing,) = sent(calls.handle(reply(invite, 180), CALLEE, START + 1))
+    tag = sip.tag(ringing.to_address)
+    assert lines(calls.handle(request(method, cseq=2, to_tag=tag), CALLER, START + 2)) == [f"481 {method}"]
+
+
+def test_request_in_a_call_that_has_no_hops_left_or_an_old_number_is_refused():
+    calls, _, tag = answered()
+    hops = request("INFO", cseq=2, to_tag=tag, extra=("Max-Forwards: 0",))
+    assert lines(calls.handle(hops, CALLER, START + 2)) == ["483 INFO"]
+    assert lines(calls.handle(request("INFO", cseq=0, to_tag=tag), CALLER, START + 2)) == ["500 INFO"]
+
+
+def test_messages_of_unknown_calls_and_oversized_ones_are_dropped():
+    calls, invite, tag = answered()
+    assert calls.handle(request("ACK", call_id="unknown", to_tag="x"), CALLER, START) == []
+    assert calls.handle(reply(request(call_id="unknown"), 200), CALLEE, START) == []
+    assert calls.handle(request("ACK", cseq=77, to_tag=tag), CALLER, START) == []
+    assert calls.handle(request("ACK", to_tag="wrong"), CALLER, START) == []
+    assert calls.handle(reply(invite, 180), CALLEE, START + 2) == []
+    assert calls.handle(b"x" * 9000, CALLER, START) == []
+
+
+def test_record_that_was_written_is_marked_and_unknown_ones_are_ignored():
+    calls, _, _ = answered()
+    (name,) = calls.calls
+    effects = calls.billed(["unknown", name], START + 9)
+    assert [list(effect.changes) for effect in effects] == [["call-" + name]]
+    assert calls.calls[name].billed
+
+
+def test_first_audio_is_recorded_once():
+    calls, _, _ = answered()
+    (name,) = calls.calls
+    assert len(calls.audible(name, "a", START + 2)) == 1
+    assert calls.audible(name, "a", START + 2) == []
+    assert calls.audible("unknown", "a", START + 2) == []
+
+
+def test_late_answers_to_a_failed_attempt_do_not_reach_the_next_one():
+    calls, invite = calling()
+    calls.handle(reply(invite, 407), CALLEE, START + 1)
+    calls.handle(request(cseq=2), CALLER, START + 2)
+    assert lines(calls.handle(reply(invite, 407), CALLEE, START + 2.5)) == [
+        f"ACK {Message.parse(invite).cseq.sequence}"
+    ]
+    calls.adopt(list(calls.calls.values())[:1])
+    assert lines(calls.handle(request(cseq=2), CALLER, START + 3)) == ["100 INVITE"]
 
 
 def test_record_of_a_call_survives_encoding():

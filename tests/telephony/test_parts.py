@@ -189,6 +189,14 @@ def test_timers_tell_the_same_as_a_plain_table(settings, now):
     assert timers.next() == min((when for when in table.values() if when > now), default=None)
 
 
+def test_timer_that_is_moved_a_thousand_times_is_due_once():
+    timers = Timers()
+    for when in range(1000):
+        timers.set("a", when)
+    assert timers.due(998) == []
+    assert timers.due(999) == ["a"]
+
+
 # Records
 
 

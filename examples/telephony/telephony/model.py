@@ -104,11 +104,9 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
         if any(e.key == exchange.key for e in self.exchanges):
             return replace(self, exchanges=tuple(exchange if e.key == exchange.key else e for e in self.exchanges))
         kept = list(self.exchanges)
-        while len(kept) >= EXCHANGES_MAX:
-            done = [e for e in kept if settled(e)]
-            if not done:
-                break
-            kept.remove(done[0])
+        done = [e for e in kept if settled(e)]
+        for e in done[: max(0, len(kept) + 1 - EXCHANGES_MAX)]:
+            kept.remove(e)
         return replace(self, exchanges=(*kept, exchange))
 
 

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from sipmessage import URI, Address, Request
 
 from telephony import dialogs, duties, ports, sdp, sip
-from telephony.model import Call, Exchange, Leg, Send, Service, Side, other, replacing
+from telephony.model import EXCHANGES_MAX, Call, Exchange, Leg, Send, Service, Side, other, replacing, settled
 
 Turn = tuple[Call, list[Send]]
 FIRST_CSEQ_MAX = 10_000
@@ -80,6 +80,8 @@ def inside(service: Service, call: Call, side: Side, request: Request, source: s
     if call.ended_at or not call.answered_at:
         return 481
     if request.cseq.sequence <= call.leg(side).received:
+        return 500
+    if sum(not settled(e) for e in call.exchanges) >= EXCHANGES_MAX:
         return 500
     if request.method == "INVITE":
         for e in call.exchanges:
