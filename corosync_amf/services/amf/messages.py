@@ -7,7 +7,8 @@
                                             ConfigurationGet
                 answered by the node itself     NodeLocal: healthchecks and process monitoring
     events      to component processes          CsiSet, CsiRemove, ComponentTerminate, ProtectionGroupTrack, ...
-    commands    to an executive                 Instantiate ... Failfast, Monitor, Notify
+    commands    to an executive                 Instantiate ... Failfast, Monitor, Notify: `commands.py`
+    status      the typed snapshot              `shown.py`; enumerations: `vocabulary.py`; all can be had from here
 
 A command that starts or ends something carries a `ticket`; its `CommandDone` brings the ticket back, and an answer to
 a command that is no longer waited for is ignored. The ticket of the `Instantiate` that started a process is that
@@ -16,119 +17,126 @@ process's `instance`: a fault names it, so that news of a process that is gone n
 Source: SAI-AIS-AMF-B.04.01 chapters 7 (library) and 8 (administration).
 """
 
-from enum import IntEnum, IntFlag
 from typing import Final
 
 import msgspec
 
 from corosync_amf.ais import (
-    Admin as AdminState,
-)
-from corosync_amf.ais import (
-    AdminOperation,
-    Assignment,
     Dn,
     ErrorCode,
     HaReadiness,
     HaState,
-    NodeId,
-    Operational,
-    Presence,
-    Readiness,
     Recovery,
     RedundancyModel,
 )
 from corosync_amf.engine import ClientGone, Message, NodeLocal, Query, Request
 
+from .commands import (
+    AmfCommand as AmfCommand,
+)
+from .commands import (
+    AmStart as AmStart,
+)
+from .commands import (
+    AmStop as AmStop,
+)
+from .commands import (
+    AwaitExit as AwaitExit,
+)
+from .commands import (
+    Cleanup as Cleanup,
+)
+from .commands import (
+    Command as Command,
+)
+from .commands import (
+    Failfast as Failfast,
+)
+from .commands import (
+    Instantiate as Instantiate,
+)
+from .commands import (
+    Monitor as Monitor,
+)
+from .commands import (
+    Notification as Notification,
+)
+from .commands import (
+    Notify as Notify,
+)
+from .commands import (
+    Terminate as Terminate,
+)
 from .model import CheckpointPolicy, Component
+from .shown import (
+    ApplicationStatus as ApplicationStatus,
+)
+from .shown import (
+    AssignmentStatus as AssignmentStatus,
+)
+from .shown import (
+    ClusterStatus as ClusterStatus,
+)
+from .shown import (
+    ComponentStatus as ComponentStatus,
+)
+from .shown import (
+    CsiStatus as CsiStatus,
+)
+from .shown import (
+    FailoverStatus as FailoverStatus,
+)
+from .shown import (
+    GroupStatus as GroupStatus,
+)
+from .shown import (
+    HistoryLine as HistoryLine,
+)
+from .shown import (
+    InstanceStatus as InstanceStatus,
+)
+from .shown import (
+    NodeStatus as NodeStatus,
+)
+from .shown import (
+    OperationStatus as OperationStatus,
+)
+from .shown import (
+    Shown as Shown,
+)
+from .shown import (
+    Status as Status,
+)
+from .shown import (
+    UnitStatus as UnitStatus,
+)
+from .vocabulary import (
+    Change as Change,
+)
+from .vocabulary import (
+    CsiFlags as CsiFlags,
+)
+from .vocabulary import (
+    InvocationType as InvocationType,
+)
+from .vocabulary import (
+    Kind as Kind,
+)
+from .vocabulary import (
+    PmErrors as PmErrors,
+)
+from .vocabulary import (
+    StopQualifier as StopQualifier,
+)
+from .vocabulary import (
+    Transition as Transition,
+)
+from .vocabulary import (
+    Verb as Verb,
+)
 
 HEALTHCHECK_INVOCATION: Final = 1 << 62
 """Invocations of healthchecks have this bit set: their answer goes to the node (`HealthcheckResponse`)."""
-
-
-class CsiFlags(IntFlag):
-    """SaAmfCSIFlagsT: how much of a component's work a callback is about."""
-
-    ADD_ONE = 1
-    TARGET_ONE = 2
-    TARGET_ALL = 4
-
-
-class Transition(IntEnum):
-    """SaAmfCSITransitionDescriptorT: what became of the former active, told with ACTIVE."""
-
-    NEW_ASSIGN = 1
-    QUIESCED = 2
-    NOT_QUIESCED = 3
-    STILL_ACTIVE = 4
-
-
-class InvocationType(IntEnum):
-    """SaAmfHealthcheckInvocationT: who starts each healthcheck."""
-
-    AMF_INVOKED = 1
-    COMPONENT_INVOKED = 2
-
-
-class StopQualifier(IntEnum):
-    """SaAmfPmStopQualifierT: what to stop watching."""
-
-    PROC = 1
-    PROC_AND_DESCENDANTS = 2
-    ALL_PROCESSES = 3
-
-
-class PmErrors(IntFlag):
-    """SaAmfPmErrorsT: which ends of a watched process are faults."""
-
-    ZERO_EXIT = 1
-    NON_ZERO_EXIT = 2
-    ABNORMAL_END = 4
-    ALL = 7
-
-
-class Change(IntEnum):
-    """SaAmfProtectionGroupChangesT: what happened to a member of a protection group."""
-
-    NO_CHANGE = 1
-    ADDED = 2
-    REMOVED = 3
-    STATE_CHANGE = 4
-
-
-class Kind(IntEnum):
-    """What kind of fault was found; `name.lower()` is the word that people and cleanup commands see."""
-
-    ERROR_REPORT = 1
-    PROCESS_DIED = 2
-    HEALTHCHECK_FAILED = 3
-    HEALTHCHECK_TIMEOUT = 4
-    PASSIVE_MONITORING = 5
-    ACTIVE_MONITORING = 6
-    COMMAND_FAILED = 7
-    REGISTRATION_TIMEOUT = 8
-    UNREGISTERED = 9
-    CSI_SET_FAILED = 10
-    CSI_SET_TIMEOUT = 11
-    CSI_REMOVE_FAILED = 12
-    CSI_REMOVE_TIMEOUT = 13
-    TERMINATE_FAILED = 14
-    TERMINATE_TIMEOUT = 15
-    QUIESCING_TIMEOUT = 16
-    PROXY_DIED = 17
-    CONTAINER_DIED = 18
-    NODE_LEFT = 19
-
-
-class Verb(IntEnum):
-    """What an executive was told to do with a component."""
-
-    INSTANTIATE = 1
-    TERMINATE = 2
-    AWAIT_EXIT = 3
-    CLEANUP = 4
-    AM_START = 5
-    AM_STOP = 6
 
 
 # Requests from component processes
@@ -517,23 +525,6 @@ class CsiAttributeChange(Message, frozen=True):
     attributes: dict[str, tuple[str, ...]]
 
 
-class Notification(Message, frozen=True):
-    """Something that operators may want to know.
-
-    `number` is the minor id of class 18568.2; `alarm`: an alarm, of which `cleared` says that it is over. `old` and
-    `new` are state values (0: none), `text` says what happened and, for alarms, what to do.
-    """
-
-    number: int
-    object: Dn
-    time: float
-    text: str
-    alarm: bool = False
-    cleared: bool = False
-    old: int = 0
-    new: int = 0
-
-
 AmfEvent = (
     HealthcheckInvoked
     | CsiSet
@@ -547,264 +538,6 @@ AmfEvent = (
     | CsiAttributeChange
     | Notification
 )
-
-
-# Commands to executives
-
-
-class Command(Message, frozen=True):
-    """Carried out by one node outside the order. `timeout` in seconds: over it the process group is killed and the
-    command has failed."""
-
-
-class Instantiate(Command, frozen=True):
-    """Start the component's process; answered with CommandDone(INSTANTIATE). `environment` goes over the configured."""
-
-    component: Dn
-    ticket: int
-    attempt: int
-    timeout: float
-    environment: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class Terminate(Command, frozen=True):
-    """Run the terminate command; CommandDone(TERMINATE) with `ok` only when no process of the component is left."""
-
-    component: Dn
-    ticket: int
-    timeout: float
-
-
-class AwaitExit(Command, frozen=True):
-    """Wait until no process of the component is left; CommandDone(AWAIT_EXIT), not ok when the time is over."""
-
-    component: Dn
-    ticket: int
-    timeout: float
-
-
-class Cleanup(Command, frozen=True):
-    """End whatever is left of the component, known or not; CommandDone(CLEANUP), ok only when nothing is left.
-
-    `source` is a fault's word (`Kind`, lower case) for AMF_ERROR_SOURCE, "" when there was none.
-    """
-
-    component: Dn
-    ticket: int
-    timeout: float
-    source: str = ""
-
-
-class AmStart(Command, frozen=True):
-    """Start the active monitor; CommandDone(AM_START)."""
-
-    component: Dn
-    ticket: int
-    timeout: float
-
-
-class AmStop(Command, frozen=True):
-    """Stop the active monitor; CommandDone(AM_STOP)."""
-
-    component: Dn
-    ticket: int
-    timeout: float
-
-
-class Monitor(Command, frozen=True):
-    """The component is instantiated: start the periodic healthcheck command, if one is configured. Terminate,
-    AwaitExit and Cleanup of the component end it."""
-
-    component: Dn
-    instance: int
-
-
-class Failfast(Command, frozen=True):
-    """Leave the cluster at once: the node's failfast command, or kill all components and exit with 75."""
-
-    reason: str
-
-
-class Notify(Command, frozen=True):
-    """Pass the notification on to the notification service."""
-
-    notification: Notification
-
-
-AmfCommand = Instantiate | Terminate | AwaitExit | Cleanup | AmStart | AmStop | Monitor | Failfast | Notify
-
-
-# The status snapshot
-
-
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """What every object of a status has."""
-
-    dn: Dn
-
-
-class ClusterStatus(Shown, frozen=True, kw_only=True):
-    """`started`: first assignments are allowed; `order` and `time` of the last message applied."""
-
-    admin: AdminState
-    quorate: bool
-    started: bool
-    members: tuple[NodeId, ...]
-    order: int
-    time: float
-
-
-class NodeStatus(Shown, frozen=True, kw_only=True):
-    """`node_id` None: the node is not a member. The counter is that of escalation level 3."""
-
-    name: str
-    node_id: NodeId | None
-    admin: AdminState
-    operational: Operational
-    failfast: bool = False
-    su_failovers: int = 0
-    su_failovers_max: int = 0
-    window_left: float = 0.0
-
-
-class ApplicationStatus(Shown, frozen=True, kw_only=True):
-    admin: AdminState
-    groups: int
-    restarting: bool = False
-
-
-class GroupStatus(Shown, frozen=True, kw_only=True):
-    """`reduction`: what is given up for want of service units, in words; "" when nothing."""
-
-    model: RedundancyModel
-    admin: AdminState
-    settled: bool
-    assigned_sus: int
-    instantiated_spare_sus: int
-    uninstantiated_spare_sus: int
-    reduction: str = ""
-
-
-class UnitStatus(Shown, frozen=True, kw_only=True):
-    """The counters are those of escalation levels 1 and 2; `next_recovery` is what one more fault would bring."""
-
-    node: str
-    rank: int
-    admin: AdminState
-    effective_admin: AdminState
-    operational: Operational
-    presence: Presence
-    readiness: Readiness
-    ha_readiness: HaReadiness
-    active_sis: tuple[Dn, ...]
-    standby_sis: tuple[Dn, ...]
-    other_sis: tuple[Dn, ...]
-    pre_instantiable: bool
-    restarts: int = 0
-    component_restarts_in_window: int = 0
-    component_restart_window_left: float = 0.0
-    su_restarts_in_window: int = 0
-    su_restart_window_left: float = 0.0
-    next_recovery: str = ""
-    repair_at: float | None = None
-
-
-class ComponentStatus(Shown, frozen=True, kw_only=True):
-    """`doing` says what the component is busy with, in words; `instance` names its process."""
-
-    operational: Operational
-    presence: Presence
-    readiness: Readiness
-    ha_readiness: HaReadiness
-    restarts: int
-    registered: bool
-    instance: int = 0
-    attempt: int = 0
-    doing: str = ""
-    last_error: str = ""
-
-
-class AssignmentStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A component's assignment of a CSI. `ha_state` None: not confirmed yet; `requested`: the state or "remove" that
-    it was told and has not answered."""
-
-    csi: Dn
-    component: Dn
-    su: Dn
-    ha_state: HaState | None
-    requested: str = ""
-    rank: int = 0
-    epoch: int = 0
-
-
-class InstanceStatus(Shown, frozen=True, kw_only=True):
-    """`active`, `standby`: SUs with confirmed state. `unassigned_since`: when it lost its last active, or None."""
-
-    group: Dn
-    rank: int
-    admin: AdminState
-    effective_admin: AdminState
-    assignment: Assignment
-    active: tuple[Dn, ...]
-    standby: tuple[Dn, ...]
-    unassigned_since: float | None = None
-    alarm: bool = False
-
-
-class CsiStatus(Shown, frozen=True, kw_only=True):
-    type: str
-    assignments: tuple[AssignmentStatus, ...]
-
-
-class OperationStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An administrative operation that runs or waits for its turn. `since`: when it was asked for."""
-
-    dn: Dn
-    operation: AdminOperation
-    running: bool
-    since: float
-    waits_for: str = ""
-
-
-class FailoverStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The stages of one failover or switchover of an SI; times in seconds since the epoch, None: not yet (or not
-    needed). `detected`: as stamped by who found it; `decided`: its place in the order; `cleaned`: the former active
-    is known to be gone or quiesced; `active`: the new active confirmed."""
-
-    si: Dn
-    cause: str
-    from_su: Dn
-    to_su: Dn = ""
-    epoch: int = 0
-    detected: float | None = None
-    decided: float | None = None
-    cleaned: float | None = None
-    active: float | None = None
-
-
-class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
-    """Something that happened to an object. `time` in seconds since the epoch, `order` its place in the order."""
-
-    time: float
-    order: int
-    text: str
-
-
-class Status(Message, frozen=True, kw_only=True):
-    """Everything that is known of the cluster's availability, in one piece; all lists in configuration order."""
-
-    version: int = 1
-    cluster: ClusterStatus
-    nodes: tuple[NodeStatus, ...]
-    applications: tuple[ApplicationStatus, ...]
-    groups: tuple[GroupStatus, ...]
-    units: tuple[UnitStatus, ...]
-    components: tuple[ComponentStatus, ...]
-    instances: tuple[InstanceStatus, ...]
-    csis: tuple[CsiStatus, ...]
-    operations: tuple[OperationStatus, ...]
-    failovers: tuple[FailoverStatus, ...]
-    history: tuple[HistoryLine, ...] = ()
 
 
 AmfReply = Why | HaStateIs | CorrelationIds | Configuration | ProtectionGroup | Status
