@@ -9,7 +9,7 @@ import click
 from corosync_amf.ais import AdminOperation
 from corosync_amf.errors import TimedOut, TryAgain
 
-from .objects import resolve
+from .objects import INSTANCE, resolve
 
 OPERATIONS: Final = {
     "lock": (AdminOperation.LOCK, "Take work away from OBJECT: switched over where it may, else removed."),
@@ -42,7 +42,8 @@ async def _operate(name: str, operation: AdminOperation, wait: float) -> None:
     from corosync_amf.services import amf
 
     async with amf.initialize() as service:
-        dn = resolve(await service.status(), name)
+        prefer = INSTANCE if operation is AdminOperation.SI_SWAP else ""
+        dn = resolve(await service.status(), name, prefer)
         try:
             await service.admin(dn, operation, timeout=wait)
         except TimedOut:

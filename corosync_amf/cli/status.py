@@ -12,7 +12,7 @@ import msgspec
 from corosync_amf.ais import Assignment
 from corosync_amf.services.amf.messages import Status, UnitStatus
 
-from .objects import resolve, short
+from .objects import INSTANCE, resolve, short
 
 DEGRADED: Final = 4
 NO_QUORUM: Final = 5
@@ -35,7 +35,7 @@ async def _show(name: str | None, watch: bool, output: str) -> int:
         while True:
             status = await service.status()
             if name is not None:
-                status = await service.status(resolve(status, name))
+                status = await service.status(resolve(status, name, INSTANCE))
             text = as_json(status) if output == "json" else as_table(status)
             if not watch:
                 click.echo(text)

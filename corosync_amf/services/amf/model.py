@@ -13,14 +13,13 @@ the short path that people type.
 Source: SAI-AIS-AMF-B.04.01 section 3 and chapter 8 (the UML model).
 """
 
-from difflib import get_close_matches
 from enum import Enum, IntEnum, IntFlag
 from typing import Final
 
 import msgspec
 
 from corosync_amf.ais import Admin, Dn, Recovery, RedundancyModel
-from corosync_amf.errors import NotExist
+from corosync_amf.services.amf.names import Names
 
 
 class Category(IntFlag):
@@ -297,68 +296,16 @@ class Index:
         self.instances_of_group: Final[dict[Dn, tuple[ServiceInstance, ...]]] = {
             group: tuple(si for si in self.instances.values() if si.protected_by == group) for group in self.groups
         }
-        self._paths: Final = _paths(cluster)
-        self._owners: Final[dict[str, list[Dn]]] = {}
-        for dn, paths in self._paths.items():
-            for path in paths:
-                self._owners.setdefault(path, []).append(dn)
+        dns = (cluster.dn, *self.nodes, *self.node_groups, *self.applications, *self.groups, *self.units)
+        self._names: Final = Names((*dns, *self.components, *self.instances, *self.csis))
 
     def short(self, dn: Dn) -> str:
         """Return the shortest path that names the entity and nothing else; its DN if there is none."""
-        unique = (path for path in self._paths.get(dn, ()) if len(self._owners[path]) == 1)
-        return next(unique, dn)
+        return self._names.short(dn)
 
     def resolve(self, path: str) -> Dn:
-        """Return the DN of what `path` names: a DN, a short path (`app/su/comp`, `app/si/csi`, `node/a`) or a prefix
-        of one, part by part, that only one entity has.
+        """Return the DN of what `path` names, see `Names.resolve`.
 
-        Raises: NotExist (SA_AIS_ERR_NOT_EXIST): nothing, or more than one thing, has that name; the reason names the
-        nearest ones.
+        Raises: NotExist (SA_AIS_ERR_NOT_EXIST): nothing, or more than one thing, has that name.
         """
-        if path in self._paths:
-            return path
-        found = self._owners.get(path) or self._with_prefix(path)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise NotExist(f"'{path}' could be {_listed([self.short(dn) for dn in found])}")
-        near = get_close_matches(path, [*self._owners, *self._paths], n=3, cutoff=0.6)
-        raise NotExist(f"there is no '{path}'" + (f"; did you mean {_listed(near)}?" if near else ""))
-
-    def _with_prefix(self, path: str) -> list[Dn]:
-        wanted = path.split("/")
-        found: list[Dn] = []
-        for candidate, owners in self._owners.items():
-            parts = candidate.split("/")
-            if len(parts) == len(wanted) and all(map(str.startswith, parts, wanted)):
-                found += [dn for dn in owners if dn not in found]
-        return found
-
-
-def _listed(names: list[str]) -> str:
-    shown = names[:5] + (["..."] if len(names) > 5 else [])
-    return ", ".join(shown)
-
-
-def _paths(cluster: Cluster) -> dict[Dn, tuple[str, ...]]:
-    """Every entity's paths, the preferred one first."""
-    paths: dict[Dn, tuple[str, ...]] = {cluster.dn: ("cluster",)}
-    for node in cluster.nodes:
-        paths[node.dn] = (f"node/{node.name}", node.name)
-    for node_group in cluster.node_groups:
-        paths[node_group.dn] = (f"nodegroup/{node_group.name}",)
-    for app in cluster.applications:
-        paths[app.dn] = (app.name,)
-        for group in app.service_groups:
-            paths[group.dn] = (f"{app.name}/{group.name}", f"{app.name}/sg:{group.name}")
-            for unit in group.units:
-                places = (f"{app.name}/{unit.name}", f"{app.name}/{group.name}/{unit.name}")
-                paths[unit.dn] = places
-                for component in unit.components:
-                    paths[component.dn] = tuple(f"{place}/{component.name}" for place in places)
-        for si in app.service_instances:
-            places = (f"{app.name}/{si.name}", f"{app.name}/si:{si.name}")
-            paths[si.dn] = places
-            for csi in si.csis:
-                paths[csi.dn] = tuple(f"{place}/{csi.name}" for place in places)
-    return paths
+        return self._names.resolve(path)
