@@ -43,8 +43,8 @@ def _happen(world: World, rng: random.Random, asked: dict[int, tuple[int, int]])
     up = [site for site in world.sites.values() if site.part is not None]
     processes = list(world.processes())
     kind = rng.choices(
-        ("die", "hang", "report", "admin", "crash", "restart", "isolate", "merge", "readiness"),
-        (6, 3, 4, 10, 1.5, 3, 1, 3, 2),
+        ("die", "hang", "report", "admin", "crash", "restart", "isolate", "merge", "readiness", "blip"),
+        (6, 3, 4, 10, 1.5, 3, 1, 3, 2, 1),
     )[0]
     if kind in ("die", "hang", "report", "readiness") and processes:
         node, process = rng.choice(processes)
@@ -72,6 +72,8 @@ def _happen(world: World, rng: random.Random, asked: dict[int, tuple[int, int]])
         world.restart(rng.choice(sorted(world.sites)))
     elif kind == "isolate" and len(up) > 1:
         world.isolate(rng.choice(up).node_id)
+    elif kind == "blip" and up:
+        world.blip(rng.choice(up).node_id)
     elif kind == "merge":
         world.merge()
 

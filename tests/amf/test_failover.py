@@ -1,11 +1,20 @@
 """Faults and what becomes of the work: the recoveries one by one, in a world of fake processes."""
 
-from corosync_amf.ais import Assignment, HaReadiness, HaState, Operational, Presence, Recovery
+from corosync_amf.ais import (
+    AdminOperation,
+    Assignment,
+    ErrorCode,
+    HaReadiness,
+    HaState,
+    Operational,
+    Presence,
+    Recovery,
+)
 from corosync_amf.services.amf import messages as amf
 from corosync_amf.services.amf.model import Category, CsType
 
 from .clusters import comp, csi, node, si, su
-from .stage import ask, believed, fact, kill, presence, process, said, started, status, view
+from .stage import admin, ask, believed, fact, kill, outcome, presence, process, said, started, status, view
 
 ACTIVE, STANDBY = HaState.ACTIVE, HaState.STANDBY
 RESTART = Recovery.COMPONENT_RESTART
@@ -312,3 +321,83 @@ def test_why_tells_what_happened():
     assert "node n1 is DISABLED" in lines[0]
     assert any("error_report" in line for line in lines)
     assert any("DISABLED: node_failover" in line for line in ask(world, amf.WhyGet(node(1))).lines)
+
+
+def test_node_that_was_cut_off_and_is_back_is_ended_before_its_work_moves():
+    world = started(nodes=3)
+    before = process(world, comp(1))[1]
+    world.blip(1)
+    assert believed(world, csi()) == {comp(1): ACTIVE, comp(2): STANDBY}
+    assert said(world, "was cut off and is back: what runs there is ended first") == 1
+    world.run(1.0)
+    assert process(world, comp(1))[1] is not before
+    assert sorted(believed(world, csi()).values()) == [ACTIVE, STANDBY]
+
+
+def test_cluster_reset_takes_all_nodes_out():
+    world = started(nodes=3)
+    world.report(*process(world, comp(2)), Recovery.CLUSTER_RESET)
+    world.run(0.1)
+    assert [site.part for site in world.sites.values()] == [None, None, None]
+    assert any(n.number == 0x04 for n in world.notifications)
+
+
+def test_fault_of_a_node_that_is_being_emptied_means_cleanup_only():
+    world = started(units=2, nodes=1, every_node={"auto_repair": False})
+    world.report(*process(world, comp(1)), Recovery.NODE_SWITCHOVER)
+    world.run(0.002)
+    world.die(*process(world, comp(2)))
+    world.run(1.0)
+    assert said(world, "process_died; cleanup only") == 1
+    assert believed(world, csi()) == {}
+
+
+def test_component_with_a_terminate_command_is_ended_by_it():
+    world = started(components=({"terminate": ("stop",)},))
+    admin(world, su(2), AdminOperation.LOCK)
+    world.trace.clear()
+    assert outcome(world, su(2), AdminOperation.LOCK_INSTANTIATION) is ErrorCode.OK
+    assert said(world, "Verb.TERMINATE") == 1
+    assert said(world, "Verb.CLEANUP") == 0
+
+
+def test_component_that_answers_the_terminate_callback_but_stays_is_cleaned_up():
+    world = started()
+    admin(world, su(2), AdminOperation.LOCK)
+    world.stay_after_terminate = {comp(2)}
+    world.trace.clear()
+    assert outcome(world, su(2), AdminOperation.LOCK_INSTANTIATION) is ErrorCode.OK
+    assert (said(world, "Verb.AWAIT_EXIT"), said(world, "Verb.CLEANUP")) == (1, 1)
+
+
+def test_component_that_does_not_answer_the_terminate_callback_is_cleaned_up():
+    world = started(components=({"terminate_callback_timeout": 0.2},))
+    admin(world, su(2), AdminOperation.LOCK)
+    process(world, comp(2))[1].is_hung = True
+    assert outcome(world, su(2), AdminOperation.LOCK_INSTANTIATION) is ErrorCode.OK
+    assert presence(world, comp(2)) is Presence.UNINSTANTIATED
+
+
+def test_active_monitor_that_cannot_be_started_is_a_fault():
+    world = started(
+        0.0, components=({"am_start": ("watch",), "max_am_start_attempts": 2},), group={"auto_repair": False}
+    )
+    world.refuse_monitor = {comp(1)}
+    world.run(2.0)
+    assert said(world, "fault active_monitoring") == 1
+    assert believed(world, csi()) == {comp(2): ACTIVE}
+
+
+def test_worst_ranked_si_gives_way_when_a_node_has_no_room():
+    heavy = {"active_weight": {"cpu": 2}}
+    world = started(every_node={"capacity": {"cpu": 3}}, instances=({"rank": 1, **heavy}, {"rank": 2, **heavy}))
+    assert sorted(believed(world, csi(1)).values()) == [ACTIVE, STANDBY]
+    assert believed(world, csi(2)) == {}
+
+
+def test_alarm_of_a_node_that_fails_to_instantiate_leads_to_failfast_once():
+    world = started(0.0, nodes=3, every_node={"failfast_on_instantiation_failure": True}, group={"auto_repair": False})
+    world.refuse_start = {comp(1)}
+    world.run(3.0)
+    assert world.sites[1].part is None
+    assert believed(world, csi())[comp(2)] is ACTIVE

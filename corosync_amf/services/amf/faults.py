@@ -41,14 +41,15 @@ def detected(
         instantiation_failed(turn, comp, kind, detail, cleaned=cleaned)
         return
     if fact.presence is not Presence.INSTANTIATED:
-        # It is on its way out in order; the wait for its exit needs no help.
-        if fact.doing is not Verb.AWAIT_EXIT or cleaned:
+        # It is on its way out in order; the command that ends it and the wait for its exit need no help.
+        if fact.doing not in (Verb.TERMINATE, Verb.AWAIT_EXIT) or cleaned:
             clean_up(turn, comp, Happening.RESTART, source, cleaned=cleaned)
         return
     fact.last_error = f"{source}: {detail}" if detail else source
     turn.notify(0x191, comp, fact.last_error)
     turn.blame(comp, fact.last_error)
-    if node.disabled or not turn.facts.quorate:
+    is_ignored = node.disabled and recovery is not Recovery.NODE_FAILFAST
+    if is_ignored or not turn.facts.quorate:
         turn.say(comp, f"fault {fact.last_error}; cleanup only", WARNING)
         clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
         return

@@ -105,9 +105,9 @@ class World:
     """A cluster of engines and fake processes.
 
     `trace` tells what was ordered and logged, `replies` what administrators were answered (by number of the request),
-    `notifications` what operators would see, `told` what components were told. Components in `refuse_cleanup` and
-    `refuse_start` do that, calm or not. With `is_replicated` false the nodes of a partition share one engine, which is
-    faster and tells nothing of replicas that differ.
+    `notifications` what operators would see, `told` what components were told. Components in `refuse_cleanup`,
+    `refuse_start`, `refuse_monitor` and `stay_after_terminate` do that, calm or not. With `is_replicated` false the
+    nodes of a partition share one engine, which is faster and tells nothing of replicas that differ.
     """
 
     def __init__(
@@ -126,6 +126,8 @@ class World:
         self.told: list[Message] = []
         self.refuse_cleanup: set[Dn] = set()
         self.refuse_start: set[Dn] = set()
+        self.refuse_monitor: set[Dn] = set()
+        self.stay_after_terminate: set[Dn] = set()
         self._queue: list[tuple[float, int, tuple[Any, ...]]] = []
         self._count = 0
         self._next_part = 1
@@ -347,6 +349,19 @@ class World:
             quorate = old.quorate and 2 * len(rest) >= len(old.members)
             self._form(rest, quorate=quorate, order=old.order, former=old.members)
 
+    def blip(self, node: NodeId) -> None:
+        """A node is cut off and back before anybody has acted in its place; its processes have lost their sessions,
+        and work on until they are ended."""
+        number = self.sites[node].part
+        if number is None or self._alive(number) == [node]:
+            return
+        self.trace.append(f"{self.now:9.4f} node {node} was cut off and is back")
+        for process in self.sites[node].processes.values():
+            process.is_hung = True
+        alive = tuple(self._alive(number))
+        former = tuple(member for member in alive if member != node)
+        self._form(alive, quorate=self.parts[number].quorate, order=0, former=former)
+
     def merge(self) -> None:
         """All partitions become one; the quorate one's state stands."""
         numbers = sorted({site.part for site in self.sites.values() if site.part is not None})
@@ -381,7 +396,7 @@ class World:
                 self._kill(site, component)
                 self._done(site, component, amf.Verb.TERMINATE, ticket, ok=True)
             case amf.AwaitExit(component, ticket):
-                is_stubborn = self._happens(self.chances.exit_hangs)
+                is_stubborn = component in self.stay_after_terminate or self._happens(self.chances.exit_hangs)
                 if not is_stubborn:
                     self._kill(site, component)
                 self._done(site, component, amf.Verb.AWAIT_EXIT, ticket, ok=not is_stubborn)
@@ -390,7 +405,7 @@ class World:
             case amf.Notify(notification):
                 self.notifications.append(notification)
             case amf.AmStart(component, ticket):
-                self._done(site, component, amf.Verb.AM_START, ticket, ok=True)
+                self._done(site, component, amf.Verb.AM_START, ticket, ok=component not in self.refuse_monitor)
             case _:
                 pass
 
