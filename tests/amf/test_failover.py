@@ -401,3 +401,15 @@ def test_alarm_of_a_node_that_fails_to_instantiate_leads_to_failfast_once():
     world.run(3.0)
     assert world.sites[1].part is None
     assert believed(world, csi())[comp(2)] is ACTIVE
+
+
+def test_su_whose_repair_failed_half_way_is_repaired_again():
+    world = started(components=({}, {}), unit={"su_failover": True})
+    world.refuse_start = {comp(1, "c1")}
+    kill(world, comp(1, "c0"), 5.0)
+    assert presence(world, comp(1, "c0")) is Presence.INSTANTIATED
+    assert presence(world, comp(1, "c1")) is Presence.INSTANTIATION_FAILED
+    world.refuse_start = set()
+    world.run(30.0)
+    assert presence(world, comp(1, "c1")) is Presence.INSTANTIATED
+    assert believed(world, csi(1, "i0"))[comp(1, "c0")] is STANDBY

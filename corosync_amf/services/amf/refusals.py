@@ -86,7 +86,8 @@ def _restart_refused(view: View, dn: Dn) -> Refusal | None:
     match class_of(view.index, dn):
         case Class.COMPONENT:
             fact = view.facts.component(dn)
-            is_up = fact.presence is Presence.INSTANTIATED and not fact.disabled
+            su = view.index.unit_of_component[dn].dn
+            is_up = fact.presence is Presence.INSTANTIATED and unit_operational(view, su) is Operational.ENABLED
         case Class.SU:
             is_up = unit_presence(view, dn) is Presence.INSTANTIATED
             is_up = is_up and unit_operational(view, dn) is Operational.ENABLED

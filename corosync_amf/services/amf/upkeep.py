@@ -207,8 +207,7 @@ def _repair_unit(turn: Turn, group: ServiceGroup, unit: ServiceUnit) -> None:
     is_there = node.node_id is not None and not node.failfast and not node.disabled
     if not may_repair or not is_there or fact.repairing or fact.repair_at is not None or not is_broken(turn, unit.dn):
         return
-    test = _is_down if fact.disabled else _is_healthy_or_down
-    if not _is_empty(turn, unit.dn, test):
+    if not _is_empty(turn, unit.dn, _is_healthy_or_down):
         return
     recent = [time for time in fact.repairs if turn.time - time < REPAIRS_WINDOW]
     if len(recent) < REPAIRS_MAX:
