@@ -3,7 +3,8 @@
 import random
 from typing import Any
 
-from aisexec.simulation.world import Violation, World
+from aisexec.simulation.fakes import Violation
+from aisexec.simulation.world import World
 from corosync_amf.ais import Admin, AdminOperation, Assignment, Dn, HaReadiness, Presence, Readiness, Recovery
 from corosync_amf.engine import Client
 from corosync_amf.services.amf import messages as amf

@@ -3,7 +3,8 @@
 import random
 from typing import Any
 
-from aisexec.simulation.world import Chances, Process, World
+from aisexec.simulation.fakes import Chances, Process
+from aisexec.simulation.world import World
 from corosync_amf.ais import AdminOperation, Dn, ErrorCode, HaState, NodeId, Presence
 from corosync_amf.engine import Client, Done, Failed, Message
 from corosync_amf.services.amf import messages as amf
