@@ -18,7 +18,7 @@ from typing import Any, Self
 from tests.real.namespaces import Machines
 
 PATIENCE = 60.0
-POLL = 0.05
+POLL = 0.25
 PLACES = {"etc": "/etc", "ais": "/etc/ais", "run": "/run", "lib": "/var/lib"}
 BOOT = " && ".join(
     [

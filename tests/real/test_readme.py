@@ -38,7 +38,6 @@ totem {
     }
 }
 quorum {
-    provider: corosync_votequorum
     expected_votes: 3
 }
 """
@@ -145,8 +144,8 @@ def test_three_machines_find_one_another_by_multicast_and_survive_the_loss_of_on
         own = ("", "10.77.0.0") if version == "ipv4" else (f"nodeid: {number}", machines.network.ipv6(number))
         (machine.ais / "corosync.conf").write_text(MULTICAST % own)
         (machine.ais / "amf.conf").write_text(AMF_CONF)
-        machine.succeed("aisexec -t && amf check")
         machine.start()
+    machines[1].succeed("aisexec -t && amf check")
     status = machines.until(machines[3], fully_assigned, "full assignment")
     lose_and_regain_the_active_one(machines, status)
     check_counting(machines)
