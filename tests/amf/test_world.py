@@ -36,3 +36,6 @@ def test_standby_quiesced_and_stopped_ones_do_no_work():
         process(comp(2, "c1"), csi(1, "i0"), HaState.ACTIVE, stopped=True),
     ]
     check_work(INDEX, [first, *others])
+    others[2].is_stopped = False
+    with pytest.raises(Violation, match="worked on by"):
+        check_work(INDEX, [first, *others])
