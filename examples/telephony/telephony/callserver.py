@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from corosync_amf import Assignment, Component, ComponentContext
 from telephony import settings
+from telephony.ids import Ids
 from telephony.model import PREFIX, Call, decode
 from telephony.serving import Serving
 
@@ -36,6 +37,8 @@ class CallServer(Component):
         chosen = settings.read(csi.attributes)
         if os.environ.get("TELEPHONY_CHECKPOINT") == "no":
             chosen = replace(chosen, checkpoint=False)
+        if chosen.service.ids == Ids(settings.SECRET.encode()):
+            ctx.log.warning("attribute 'secret' has its default: whoever knows it can tell the legs of a call")
         self._serving = await Serving.begin(chosen, ctx, self._records if chosen.checkpoint else {})
         ctx.start(self._serving.run())
         ctx.log.info("serving %s:%d with %d calls", *chosen.service.address, len(self._serving.calls.calls))

@@ -15,6 +15,12 @@ class Ids:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret[:64]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ids) and other._secret == self._secret
+
+    def __hash__(self) -> int:
+        return hash(self._secret)
+
     def call(self, call_id: str, from_tag: str, cseq: int) -> str:
         """The name of the call that this first INVITE begins."""
         return self._hash("call", call_id, from_tag, str(cseq))
