@@ -66,7 +66,7 @@ def _happen(world: World, rng: random.Random, asked: dict[int, tuple[int, int]])
         site = rng.choice(up)
         operation = rng.choice(list(AdminOperation))
         number = world.admin(rng.choice(dns), operation, site.node_id, queue=rng.random() < 0.8)
-        asked[number] = (site.node_id, site.incarnation)
+        asked[number] = (site.node_id, site.incarnation + site.blips)
     elif kind == "crash" and len(up) > 1:
         world.crash(rng.choice(up).node_id)
     elif kind == "restart":
@@ -170,6 +170,6 @@ def check_replies(world: World, asked: dict[int, tuple[int, int]]) -> None:
     """Every operation is answered exactly once, unless the node of whoever asked has gone."""
     for number, (node, incarnation) in asked.items():
         count = len(world.replies.get(number, []))
-        is_there = world.sites[node].incarnation == incarnation
+        is_there = world.sites[node].incarnation + world.sites[node].blips == incarnation
         if count > 1 or (is_there and count != 1):
             raise Violation(f"operation {number} was answered {count} times")

@@ -50,13 +50,15 @@ class Process:
 
 @dataclass(slots=True)
 class Site:
-    """One node: its replica and its processes. `part` names the partition it is in; None: the node is down."""
+    """One node: its replica and its processes. `part` names the partition it is in; None: the node is down. `blips`:
+    how often all its clients lost their sessions without its death."""
 
     node_id: NodeId
     name: str
     engine: AmfEngine
     part: int | None = None
     incarnation: int = 0
+    blips: int = 0
     next_client: int = 1
     last_sent: float = 0.0
     last_command: float = 0.0

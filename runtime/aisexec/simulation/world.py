@@ -295,6 +295,7 @@ class World:
         if number is None or self._alive(number) == [node]:
             return
         self.trace.append(f"{self.now:9.4f} node {node} was cut off and is back")
+        self.sites[node].blips += 1
         for process in self.sites[node].processes.values():
             process.is_hung = True
         alive = tuple(self._alive(number))
