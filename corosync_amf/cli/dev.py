@@ -135,7 +135,7 @@ async def _press(cluster: DevelopmentCluster, screen: Screen, key: str) -> None:
     if key in faults:
         fault = await faults[key]()
         screen.say(f"{fault.what} at {short(fault.target)}", "red")
-        if 2 * len(cluster.survivors) <= len(cluster.nodes):
+        if 2 * len(cluster.survivors) < len(cluster.nodes):
             screen.say("no quorum is left, so nothing may be active: r repairs", "red")
             return
         screen.say(str(await cluster.breakdown(fault)), "green")

@@ -1,4 +1,4 @@
-"""The README is followed to the letter, on three machines; and the same cluster over multicast, IPv4 and IPv6."""
+"""The README is followed to the letter: its component, its three machines; and these over multicast, IPv4 and IPv6."""
 
 import re
 import shutil
@@ -7,19 +7,39 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from corosync_amf import ckpt
 from corosync_amf._version import __version__
+from corosync_amf.ais import RedundancyModel
+from corosync_amf.checkpointing import checkpoint_name, decode
+from corosync_amf.development import DevelopmentCluster, development_cluster
 from corosync_amf.resources import SCAFFOLDS
 from corosync_amf.scaffold import render, template
 from tests.real.installed import Installed, Machine, fully_assigned
 
-pytestmark = [pytest.mark.real, pytest.mark.namespaces]
+pytestmark = pytest.mark.real
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-SECTION = README.partition("\n## On three machines\n")[2].partition("\n## ")[0]
+
+
+def section(title: str) -> str:
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+SECTION = section("On three machines")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 ADDRESSES = ["192.168.10.1", "192.168.10.2", "192.168.10.3"]
+SALES = """
+
+import anyio
+
+
+async def next_sale():
+    await anyio.sleep(0.02)
+    return 1
+"""
 AMF_CONF = """
 nodes: {node-a: {}, node-b: {}, node-c: {}}
 applications:
@@ -43,13 +63,13 @@ quorum {
 """
 
 
-def blocks() -> list[tuple[str, str]]:
-    """The fenced blocks of the section, with what stands before each: `(the text since the last one, the block)`."""
+def blocks(text: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a section, with what stands before each: `(the text since the last one, the block)`."""
     found, end = [], 0
-    for match in FENCE.finditer(SECTION):
+    for match in FENCE.finditer(text):
         indent = len(match[1])
-        text = "".join(line[indent:] if line.strip() else line for line in match[3].splitlines(keepends=True))
-        found.append((SECTION[end : match.start()], text))
+        block = "".join(line[indent:] if line.strip() else line for line in match[3].splitlines(keepends=True))
+        found.append((text[end : match.start()], block))
         end = match.end()
     return found
 
@@ -98,6 +118,45 @@ def check_counting(machines: Installed) -> None:
     assert all(later > earlier for earlier, later in pairwise(begun)), lines
 
 
+async def sold(cluster: DevelopmentCluster) -> int:
+    """What the checkpoint of the shop holds."""
+    name = checkpoint_name("", "safCsi=shop,safSi=shop,safApp=shop", RedundancyModel.TWO_N)
+    address = str(cluster.nodes[2].socket_path)
+    async with ckpt.initialize(address=address) as service, service.checkpoint_open(name) as checkpoint:
+        sections = await checkpoint.read_all()
+    return decode(sections[b"total"], int) if b"total" in sections else 0
+
+
+async def ten_lines_are_killed(directory: Path) -> list[int]:
+    """The totals that were seen, one after the other, while the component was killed again and again."""
+    totals = [0]
+    environ = {"PYTHONPATH": str(directory)}
+    async with development_cluster(directory / "amf.conf", environ=environ) as cluster:
+        for kill in range(4):
+            await cluster.until_assigned()
+            if kill:
+                await cluster.breakdown(await cluster.kill_component())
+            enough = totals[-1] + 10
+            with anyio.fail_after(30):
+                while totals[-1] < enough:
+                    totals.append(await sold(cluster))
+                    await anyio.sleep(0.02)
+        assert "a task failed" not in "".join(node.log_path.read_text() for node in cluster.nodes)
+    return totals
+
+
+def test_ten_lines_of_the_readme_go_on_where_the_killed_one_was(tmp_path: Path) -> None:
+    (_, code), (_, amf_conf) = blocks(section("A component in ten lines"))
+    assert "plugin: shop.counter:Counter" in amf_conf
+    (tmp_path / "amf.conf").write_text(amf_conf)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "counter.py").write_text(code + SALES)
+    totals = anyio.run(ten_lines_are_killed, tmp_path)
+    assert totals[-1] >= 40
+    assert totals == sorted(totals)
+
+
 def test_readme_names_the_component_that_amf_new_makes(tmp_path: Path) -> None:
     render(template(SCAFFOLDS, "counter"), "shop", tmp_path / "shop", __version__)
     (named,) = re.findall(r"plugin: (\S+)", SECTION)
@@ -105,8 +164,9 @@ def test_readme_names_the_component_that_amf_new_makes(tmp_path: Path) -> None:
     assert set(re.findall(r"ring0_addr: (\S+)", SECTION)) == set(ADDRESSES)
 
 
+@pytest.mark.namespaces
 def test_three_machines_set_up_as_the_readme_says_survive_the_loss_of_one(machines: Installed) -> None:
-    make_key, main_conf, amf_conf, start, watch = blocks()
+    make_key, main_conf, amf_conf, start, watch = blocks(SECTION)
     for machine, address in zip(machines.values(), ADDRESSES, strict=True):
         machines.network.ip(machine.number, "addr", "add", f"{address}/24", "dev", "eth0")
     machines[1].succeed(make_key[1])
@@ -133,6 +193,7 @@ def test_three_machines_set_up_as_the_readme_says_survive_the_loss_of_one(machin
     check_counting(machines)
 
 
+@pytest.mark.namespaces
 @pytest.mark.parametrize("version", ["ipv4", "ipv6"])
 def test_three_machines_find_one_another_by_multicast_and_survive_the_loss_of_one(
     machines: Installed, version: str
