@@ -195,8 +195,7 @@ class Executive:
         for effect in effects:
             match effect:
                 case Payloads(payloads):
-                    for payload in payloads:
-                        self._group.multicast(payload)
+                    self._group.multicast_many(payloads)
                 case ToClient(client, frames):
                     self._listener.send(client, frames)
                 case CloseClient(client, reason):

@@ -55,6 +55,19 @@ def test_a_single_message_of_an_idle_ring_does_not_wait_for_the_hold_to_end():
         net.run(1.0)
 
 
+@pytest.mark.parametrize("node", EVERYBODY)
+def test_messages_at_any_moment_of_a_ring_that_falls_idle_never_wait_for_the_hold(node):
+    net = Net(3)
+    pauses = random.Random(node)
+    net.run(1.0)
+    for number in range(1, 301):
+        sent = net.network.now
+        net.multicast(node, b"%d" % number)
+        assert net.until(lambda: net.safe(node) == number)  # noqa: B023
+        assert net.network.now - sent < 0.02
+        net.run(pauses.random() * 0.003)
+
+
 def test_the_representative_holds_the_token_of_an_idle_ring():
     net = Net(3)
     net.run(1.0)

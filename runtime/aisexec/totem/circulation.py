@@ -88,8 +88,10 @@ class Circulation:
         return True
 
     def release(self) -> Token | None:
-        """Give the held token back."""
-        token, self.held, self._release_wanted = self.held, None, False
+        """Give the held token back; None when the token is on its way: then it will not be held when it comes."""
+        token, self.held = self.held, None
+        if token is not None:
+            self._release_wanted = False
         return token
 
     def want_release(self) -> None:
