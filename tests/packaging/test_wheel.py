@@ -36,8 +36,9 @@ def run(words: list[str | Path], directory: Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the source distribution, so that this one is complete, too."""
     directory = tmp_path_factory.mktemp("dist")
-    run([sys.executable, "-m", "build", "--wheel", "--outdir", directory, ROOT], directory)
+    run([sys.executable, "-m", "build", "--outdir", directory, ROOT], directory)
     (built,) = directory.glob("*.whl")
     return built
 
@@ -108,6 +109,16 @@ def test_reference_configuration_is_in_order(programs: Path, tmp_path: Path) -> 
 
 def test_new_application_is_checked_without_a_problem(programs: Path, shop: Path) -> None:
     assert "2 service units" in run([programs / "amf", "check", "--import"], shop)
+
+
+def test_new_application_can_be_installed_beside_it(programs: Path, shop: Path) -> None:
+    python = programs / "python"
+    run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "."], shop)
+    elsewhere = shop.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "amf.conf").write_text("applications:\n  shop: {plugin: shop.counter:Counter}\n")
+    assert "2 service units" in run([programs / "amf", "check", "--import"], elsewhere)
+    run([sys.executable, "-m", "pip", "--python", python, "uninstall", "--quiet", "--yes", "shop"], elsewhere)
 
 
 @pytest.mark.real
