@@ -321,7 +321,7 @@ def _rows(view: View, si: Dn) -> tuple[Row, ...]:
                 state=fact.state,
                 confirmed=fact.confirmed,
                 busy=fact.invocation > 0 or _is_starting(view, comp, fact),
-                able=_is_able(view, comp),
+                able=_is_able(view, comp) and (fact.confirmed or not is_on_demand(view, comp)),
                 clear=_is_clear(view, comp, fact),
                 holds=holds(fact),
             )
@@ -338,8 +338,9 @@ def _is_clear(view: View, comp: Dn, fact: AssignmentFact) -> bool:
 
 def _is_starting(view: View, comp: Dn, fact: AssignmentFact) -> bool:
     """A component that is instantiated by being assigned is on its way; no step can be added to that."""
-    is_busy = view.facts.component(comp).presence is not Presence.INSTANTIATED
-    return is_on_demand(view, comp) and is_busy and not (fact.kept and view.facts.component(comp).instance == 0)
+    component = view.facts.component(comp)
+    is_on_its_way = component.presence not in (Presence.INSTANTIATED, Presence.UNINSTANTIATED)
+    return is_on_demand(view, comp) and is_on_its_way and not (fact.kept and component.instance == 0)
 
 
 def _is_able(view: View, comp: Dn) -> bool:

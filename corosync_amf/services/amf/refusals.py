@@ -94,7 +94,9 @@ def _restart_refused(view: View, dn: Dn) -> Refusal | None:
         case Class.NODE:
             is_up = view.facts.node(view.index.nodes[dn].name).node_id is not None
         case _:
-            is_up = True
+            components = [component for su in units_of(view, dn) for component in view.index.units[su].components]
+            failed = Presence.TERMINATION_FAILED
+            is_up = all(view.facts.component(component.dn).presence is not failed for component in components)
     return None if is_up else (ErrorCode.BAD_OPERATION, "it is disabled or not instantiated")
 
 
