@@ -420,3 +420,23 @@ def test_nodes_that_cannot_all_reach_one_another_do_not_stop_the_ring_all_the_ti
     assert all(net.rings[node].counters.gathers - before[node] < 16 for node in EVERYBODY)
     net.network.heal()
     assert net.until(lambda: net.together(*EVERYBODY), 20.0)
+
+
+def test_a_single_frame_is_known_to_be_safe_before_the_token_comes_round():
+    net = Net(3)
+    net.run(1.0)
+    tokens = net.rings[1].counters.tokens
+    net.multicast(1, b"waited for")
+    assert net.until(lambda: net.safe(1) == 1)
+    assert net.rings[1].counters.tokens == tokens
+
+
+def test_an_acknowledgement_of_another_ring_or_of_a_stranger_counts_for_nothing():
+    net = Net(3)
+    ring = net.rings[1]
+    before = ring.counters.dropped_stale
+    for sender, ring_id in ((2, replace(ring.ring_id, seq=ring.ring_id.seq + 1)), (9, ring.ring_id)):
+        ack = AesSeal(KEY, "test", sender, 10**15).seal(packets.ACK, packets.pack_ack(ring_id, 1000))
+        net.network.handle(1, Received([(ack, "elsewhere")]))
+    assert ring.counters.dropped_stale == before + 2
+    assert net.safe(1) == 0

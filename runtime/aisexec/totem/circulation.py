@@ -7,6 +7,11 @@ from aisexec.totem.flow import Limits, charge_bytes
 from aisexec.totem.ordering import Ordering, Outgoing
 from aisexec.totem.packets import FRAME, BadPacket, Commit, Token, requests_max
 from aisexec.totem.seal import Seal
+from corosync_amf.ais import NodeId
+
+PROMPT_BYTES_MAX = 8192
+"""A single frame up to this size asks for acknowledgement at once: it costs one small datagram per member, and saves
+the one who waits for the safe point most of a rotation."""
 
 
 class Circulation:
@@ -39,6 +44,7 @@ class Circulation:
         self._forwarded_seq = 0
         self._release_wanted = False
         self._release_asked = False
+        self._held_by_others = {node: 0 for node in members if node != local}
 
     @property
     def turning(self) -> bool:
@@ -69,6 +75,25 @@ class Circulation:
             return False
         counters.packets_received += 1
         return seq > self._forwarded_seq
+
+    def acknowledgement(self) -> bytes:
+        """The body of an ACK: what this member holds without a gap."""
+        return packets.pack_ack(self.ring_id, self.window.aru)
+
+    def acknowledged(self, node: NodeId, body: bytes) -> None:
+        """Another member says what it holds; what all hold is safe before the token tells.
+
+        Raises: BadPacket.
+        """
+        ring_id, aru = packets.unpack_ack(body)
+        if ring_id != self.ring_id or node not in self._held_by_others:
+            self._counters.dropped_stale += 1
+            return
+        self._held_by_others[node] = max(self._held_by_others[node], aru)
+        safe = min(self.window.aru, *self._held_by_others.values())
+        if safe > self.ordering.safe:
+            self.ordering.safe = safe
+            self.window.release(min(safe, self.window.delivered))
 
     def accept(self, token: Token) -> bool:
         """Whether this is the ring's token and was not here before."""
@@ -115,7 +140,9 @@ class Circulation:
             self._counters.retransmissions += len(resent)
             self._counters.packets_sent += len(fresh)
             seal = self._seal.seal
-            effects.append(Broadcast([seal(packets.DATA, frame) for frame in resent + fresh], beyond))
+            prompt = len(fresh) == 1 and not resent and not beyond and len(fresh[0]) <= PROMPT_BYTES_MAX
+            kind = packets.PROMPT if prompt else packets.DATA
+            effects.append(Broadcast([seal(kind, frame) for frame in resent + fresh], beyond))
         self._counters.retransmissions_requested += len(token.rtr)
         token.hop += 1
         self.forwarded_at = now

@@ -6,6 +6,8 @@ DATA and TOKEN are on the hot path and have fixed struct headers; the rest are m
     JOIN     whom a node wants in the next ring           COMMIT   two rounds: collects, then tells, what members hold
     MERGE    a ring shows itself to other partitions      CANCEL   asks the representative not to hold the token
     PROBE    do you hear me?    ANSWER   yes              GOODBYE  an orderly leave
+    PROMPT   DATA whose sender wants to know at once who has it: little is under way, and somebody waits
+    ACK      the answer: all that the sender of the answer holds without a gap
 """
 
 import struct
@@ -28,6 +30,8 @@ PROBE: Final = 6
 ANSWER: Final = 7
 CANCEL: Final = 8
 GOODBYE: Final = 9
+PROMPT: Final = 10
+ACK: Final = 11
 
 # How the content of a frame is to be read.
 BUNDLE: Final = 0  # a msgspec list of payloads
@@ -36,6 +40,7 @@ FRAGMENT_END: Final = 2  # the last piece
 RECOVERED: Final = 3  # a whole frame of a former ring, sent again while a new one forms
 
 FRAME: Final = struct.Struct("<QIQIB")  # ring seq, ring representative, seq, origin, content kind
+_ACK: Final = struct.Struct("<QIQ")  # ring seq, ring representative, aru
 _TOKEN: Final = struct.Struct("<QIQQQIQIQIH")
 RTR_MAX: Final = 400
 REASON_MAX: Final = 200
@@ -179,6 +184,18 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _bundle_decoder: Final = msgspec.msgpack.Decoder(list[bytes])
 
 Control = Join | Commit | Merge | Probe | Answer
+
+
+def pack_ack(ring_id: RingId, aru: int) -> bytes:
+    return _ACK.pack(ring_id.seq, ring_id.representative, aru)
+
+
+def unpack_ack(body: bytes) -> tuple[RingId, int]:
+    """Raises: BadPacket."""
+    if len(body) != _ACK.size:
+        raise BadPacket("acknowledgement of a wrong length")
+    ring_seq, representative, aru = _ACK.unpack(body)
+    return RingId(ring_seq, representative), aru
 
 
 def pack_control(message: Control) -> bytes:

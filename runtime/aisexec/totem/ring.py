@@ -165,6 +165,11 @@ class Ring:
             try:
                 if kind == packets.DATA:
                     self._on_frame(body)
+                elif kind == packets.PROMPT:
+                    self._on_frame(body)
+                    self._acknowledge(packet[1])
+                elif kind == packets.ACK:
+                    self._on_ack(packet[1], body)
                 elif kind == packets.TOKEN:
                     came = packets.unpack_token(body)
                     if token is None or (came.ring_id, came.hop) > (token.ring_id, token.hop):
@@ -205,6 +210,15 @@ class Ring:
             self.counters.dropped_stale += 1
         elif circulation.take_frame(body) and self.state is not GATHER:
             self._timers.stop(Timer.RESEND)
+
+    def _acknowledge(self, sender: NodeId) -> None:
+        if self.state is OPERATIONAL and self._installed is not None:
+            ack = self._seal.seal(packets.ACK, self._installed.acknowledgement())
+            self._out.append(Send(sender, ack))
+
+    def _on_ack(self, sender: NodeId, body: bytes) -> None:
+        if self.state is OPERATIONAL and self._installed is not None:
+            self._installed.acknowledged(sender, body)
 
     def _on_token(self, token: Token) -> None:
         circulation, formation = self._turning(), self._formation
