@@ -195,6 +195,13 @@ class DevelopmentCluster:
         """Send a signal to a component's process. Raises: NotExist: it is not running."""
         os.kill(self.component_process(component), number)
 
+    async def stop_node(self, name: str) -> None:
+        """End a node's executive in order (SIGTERM), and wait until it has ended. Raises: NotExist: no such node."""
+        process = self.node(name).process
+        if process is not None:
+            process.terminate()
+            await anyio.to_thread.run_sync(process.wait)
+
     # ---- faults
 
     async def kill_component(self, si: str | None = None) -> Fault:

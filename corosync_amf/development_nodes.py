@@ -1,8 +1,6 @@
 """The nodes of a development cluster: their files, and the processes that belong to each.
 
-    python -m corosync_amf.development_nodes DIRECTORY NAME     kills what is left of a node
-
-The latter is what the executives are told to fence one another with: the development cluster's power switch.
+A script among the files is what the executives are told to fence one another with: the cluster's power switch.
 """
 
 import ctypes
@@ -26,6 +24,18 @@ KEY_BYTES: Final = 128
 MARK: Final = "AMF_DEVELOPMENT_NODE"
 """An environment variable by which the processes of a node are known, the executive and all that it starts."""
 SWEEP_SECONDS: Final = 5.0
+FENCE: Final = """#!/bin/sh
+# The power switch of the development cluster: kills what is left of the node $1 and waits until it is gone.
+# In shell, because every millisecond counts before the others may take over.
+left() {{ grep -lxzF -e "{mark}={place}/$1" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3; }}
+tries=0
+while pids=$(left "$1") && [ -n "$pids" ]; do
+    kill -9 $pids 2>/dev/null
+    tries=$((tries + 1))
+    [ $tries -le 500 ] || {{ echo "$1 is still there" >&2; exit 1; }}
+    sleep 0.005
+done
+"""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -70,7 +80,7 @@ def prepare(place: Path, count: int, token: int, fence: bool) -> list[Developmen
     fence_line = ""
     if fence:
         command = place / "fence"
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m corosync_amf.development_nodes "{place}" "$1"\n')
+        command.write_text(FENCE.format(mark=MARK, place=place))
         command.chmod(0o755)
         fence_line = f"\tfence: {command}\n"
     for node in nodes:
@@ -212,7 +222,3 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-if __name__ == "__main__" and not sweep(Path(sys.argv[1], sys.argv[2])):
-    sys.exit(f"{sys.argv[2]} is still there")

@@ -48,7 +48,7 @@ class Family:
     """A component's processes.
 
     `main` is the one that was started to be the component, or said that it is. None of them is older than `since`
-    (0: that is not known).
+    (0: that is not known). `known` are pid and start of the members that were found last.
     """
 
     component: Component
@@ -60,11 +60,21 @@ class Family:
     greeted: dict[int, int] = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
     ending: Ending | None = None
+    known: set[tuple[int, int]] = field(default_factory=set)
 
     def members(self, marks: Mapping[str, str], processes: list[proc.Process] | None = None) -> list[proc.Process]:
-        """The living processes of the component, among `processes` (default: all there are)."""
+        """The living processes of the component, among `processes` (default: all there are).
+
+        One that was found stays a member until it has ended: on its way out it has no environment any more, but holds
+        its sockets still.
+        """
         seen = proc.look() if processes is None else processes
-        return proc.members(seen, self.groups, self.greeted, marks, self.since)
+        leaving = [process for process in seen if not process.is_dead and (process.pid, process.started) in self.known]
+        found = proc.members(seen, self.groups, self.greeted, marks, self.since)
+        pids = {process.pid for process in found}
+        found += [process for process in leaving if process.pid not in pids]
+        self.known = {(process.pid, process.started) for process in found}
+        return found
 
     def child_of(self, pid: int) -> Child | None:
         """The program that was started here and has this number."""

@@ -180,9 +180,7 @@ async def test_a_hanging_component_is_found_by_its_healthcheck(tmp_path: Path) -
 async def test_an_orderly_stop_of_a_node_moves_its_work_at_once(tmp_path: Path) -> None:
     async with ledger(tmp_path, fence=False, token=5000) as subject:
         cluster = subject.cluster
-        node = await cluster.active_node()
-        assert node.process is not None
-        node.process.terminate()
+        await cluster.stop_node((await cluster.active_node()).name)
         await cluster.until(
             lambda status: (
                 status.instances[0].assignment is Assignment.PARTIALLY_ASSIGNED and bool(status.instances[0].active)

@@ -1,0 +1,68 @@
+"""The executive as a program: what it refuses, and what a node that joins gets."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from corosync_amf.development import development_cluster
+from corosync_amf.services import ckpt
+
+pytestmark = pytest.mark.real
+
+NOBODY = 65534
+SECTIONS, SECTION_BYTES = 100, 1_000_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become two users at once")
+@pytest.mark.parametrize("become", [lambda: os.setresuid(NOBODY, 0, 0), lambda: os.setresgid(NOBODY, 0, 0)])
+def test_it_refuses_to_run_set_uid_or_set_gid(become, tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "aisexec", "-c", str(tmp_path / "absent.conf")],
+        preexec_fn=become,
+        capture_output=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert b"must not run set-uid or set-gid" in refused.stderr
+    assert b"absent.conf" not in refused.stderr  # nothing was read before
+
+
+def test_a_configuration_with_errors_starts_nothing_and_tells_them_all(tmp_path: Path) -> None:
+    conf = tmp_path / "corosync.conf"
+    conf.write_text("totem {\n\ttokn: 5\n\tversion: 3\n}\n")
+    refused = subprocess.run([sys.executable, "-m", "aisexec", "-t", "-c", conf], capture_output=True, check=False)
+    assert refused.returncode == 1
+    assert b"corosync.conf:2:" in refused.stderr
+    assert b"corosync.conf:3:" in refused.stderr
+
+
+def test_a_node_that_joins_gets_100_megabytes_of_checkpoints(tmp_path: Path) -> None:
+    anyio.run(_join_a_full_cluster, tmp_path)
+
+
+async def _join_a_full_cluster(tmp_path: Path) -> None:
+    (tmp_path / "amf.conf").write_text("applications: {}\n")
+    attributes = ckpt.CreationAttributes(max_sections=SECTIONS, max_section_size=SECTION_BYTES)
+    async with development_cluster(tmp_path / "amf.conf", directory=tmp_path / "cluster", fence=False) as cluster:
+        first, late = cluster.nodes[0], cluster.nodes[2]
+        await cluster.until(lambda status: len(status.cluster.members) == 3, "three members")
+        await cluster.stop_node(late.name)
+        await cluster.until(lambda status: len(status.cluster.members) == 2, "two members")
+        async with (
+            ckpt.initialize(address=str(first.socket_path)) as service,
+            service.checkpoint_open("large", creation_attributes=attributes) as large,
+        ):
+            for number in range(SECTIONS):
+                await large.section_create(f"s{number}", bytes([number]) * SECTION_BYTES)
+            cluster.start_node(late)
+            await cluster.until(lambda status: len(status.cluster.members) == 3, "three members again")
+            async with (
+                ckpt.initialize(address=str(late.socket_path)) as there,
+                there.checkpoint_open("large", ckpt.OpenFlags.READ) as copy,
+            ):
+                for number in range(SECTIONS):
+                    assert await copy.read([ckpt.IoVector(f"s{number}")]) == [bytes([number]) * SECTION_BYTES]
