@@ -4,6 +4,8 @@ from enum import Enum
 
 
 class Timer(Enum):
+    __hash__ = object.__hash__  # Enum's own is a Python function, called several times with each token
+
     TOKEN = "the token is lost"
     RESEND = "the token or the commit token is sent again"
     HOLD = "the held token is passed on"
