@@ -66,3 +66,24 @@ async def _join_a_full_cluster(tmp_path: Path) -> None:
             ):
                 for number in range(SECTIONS):
                     assert await copy.read([ckpt.IoVector(f"s{number}")]) == [bytes([number]) * SECTION_BYTES]
+
+
+def test_a_node_with_another_key_stays_outside_and_both_sides_say_so(tmp_path: Path) -> None:
+    anyio.run(_join_with_another_key, tmp_path)
+
+
+async def _join_with_another_key(tmp_path: Path) -> None:
+    (tmp_path / "amf.conf").write_text("applications: {}\n")
+    async with development_cluster(tmp_path / "amf.conf", directory=tmp_path / "cluster", fence=False) as cluster:
+        first, stranger = cluster.nodes[0], cluster.nodes[2]
+        await cluster.until(lambda status: len(status.cluster.members) == 3, "three members")
+        await cluster.stop_node(stranger.name)
+        key = tmp_path / "cluster" / "authkey"
+        key.chmod(0o600)
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        cluster.start_node(stranger)
+        with anyio.fail_after(30):
+            while not all("Invalid digest" in node.log_path.read_text() for node in (first, stranger)):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        assert len((await cluster.status()).cluster.members) == 2
