@@ -50,7 +50,6 @@ class Fault:
     target: str
     time: float
     si: Dn
-    active_before: Dn
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +302,7 @@ class DevelopmentCluster:
         instance = _instance(status, si)
         if not instance.active:
             raise NotExist(f"{instance.dn} has no active unit")
-        return Fault(what, instance.active[0], time.time(), instance.dn, instance.active[0])
+        return Fault(what, instance.active[0], time.time(), instance.dn)
 
     def _block(self, node: DevelopmentNode, node_ids: set[int]) -> None:
         (node.directory / "blocked").write_text(" ".join(str(node_id) for node_id in sorted(node_ids)))

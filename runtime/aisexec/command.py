@@ -22,7 +22,6 @@ from .groups.sockets import TransportError
 from .ipc import AddressTaken, ListenerOptions
 from .logs import open_log
 
-FAILFAST_EXIT: Final = 75
 GC_THRESHOLD: Final = 50_000
 """Allocations between two looks of the garbage collector: the hot path makes no cycles."""
 

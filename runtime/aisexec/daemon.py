@@ -192,10 +192,12 @@ class Executive:
     # ---- effects out
 
     def _perform(self, effects: list[NodeEffect]) -> None:
+        """Multicasts come last: the ring may deliver them at once, and what follows from that follows these effects."""
+        payloads: list[bytes] = []
         for effect in effects:
             match effect:
-                case Payloads(payloads):
-                    self._group.multicast_many(payloads)
+                case Payloads():
+                    payloads += effect.payloads
                 case ToClient(client, frames):
                     self._listener.send(client, frames)
                 case CloseClient(client, reason):
@@ -210,6 +212,8 @@ class Executive:
                     self._tasks.start_soon(self._fence, ring_seq, nodes)
                 case _:
                     assert_never(effect)
+        if payloads:
+            self._group.multicast_many(payloads)
         self._timer.set(self.node.next_deadline())
 
     # ---- lease, fence, files

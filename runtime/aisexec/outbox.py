@@ -92,7 +92,7 @@ class Outbox:
         return requests
 
     def empty(self) -> list[NodeEffect]:
-        """The effects of this step. Payloads go first: a token may be waiting for them."""
+        """The effects of this step."""
         effects: list[NodeEffect] = [Payloads(self.payloads)] if self.payloads else []
         effects += [ToClient(client, _frames(items)) for client, items in self._items.items()]
         effects += self.effects

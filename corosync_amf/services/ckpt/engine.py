@@ -31,7 +31,6 @@ DELETED, EXPIRED = SectionOperation.DELETED, SectionOperation.EXPIRED
 SOONEST: Final = 0.01
 """Seconds: the least delay of an expiration alarm, for a coordinator whose clock lags behind."""
 
-SectionRequest = m.Write | m.Overwrite | m.WriteBatch | m.CreateSection | m.DeleteSection | m.SetExpiration
 ExecutiveRequest = m.Applied | m.RetentionOver | m.Expire
 Changes = tuple[SectionChange, ...]
 
