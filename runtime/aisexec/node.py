@@ -23,7 +23,7 @@ from . import payloads, sync
 from .entry import Entry, Kept
 from .groups import Configuration, ConfigurationKind, Delivered, Happening, RingId, Safe
 from .outbox import CloseClient, Fence, Logged, NodeEffect, Outbox
-from .quorum import QuorumOptions, is_quorate
+from .quorum import QuorumOptions, is_quorate, votes_of
 from .replica import Replica
 
 
@@ -117,6 +117,7 @@ class Node:
         self._met: dict[NodeId, NodeFacts | None] = {}
         """Members of the installed membership and of all rings since: each may act on a membership with this node."""
         self._held: list[bytes] = []
+        self._born: float | None = None
 
     # ---- the machine
 
@@ -260,6 +261,7 @@ class Node:
             # Nobody has applied what came before the cut: who sent it sends it again, in the new ring.
             self._held[:0] = [kept.payload for kept in former.kept if kept.sender == self.local]
         self.phase = Phase.WAITING
+        self._born = now if self._born is None else self._born
         self.kin &= frozenset(self._former)
         self._entry = entry = Entry(configuration)
         self._former = configuration.members
@@ -267,6 +269,9 @@ class Node:
         lost = self._lost(configuration, event)
         guard = self.options.quorum.guard
         entry.guard_until = max([now, *(event.heard[node] + guard for node in lost if node in event.heard)])
+        if self.membership is None and votes_of(self.options.quorum, entry.members) < self.options.quorum.expected:
+            # A former incarnation of this node may have heard one that is missing here just before it ended.
+            entry.guard_until = max(entry.guard_until, self._born + guard)
         if lost and self.options.fence and self.local == configuration.members[0] and self._will_be_quorate(entry):
             self._fence(entry, lost)
         else:
@@ -295,9 +300,9 @@ class Node:
         entry = self._entry
         if entry is None or ring_seq != entry.configuration.ring_id.seq or self.phase is not Phase.WAITING:
             return
-        if ok:
+        if ok and self.membership is not None:
             self._say_hello(entry, now)
-        elif self.options.fence_required:
+        elif not ok and self.options.fence_required:
             text = "NODE: fencing failed and is required: nothing is promoted until it succeeds"
             self._out.effects.append(Logged(ERROR, text))
             self._fence(entry, sorted(self._met.keys() - set(entry.members)))

@@ -133,6 +133,18 @@ def test_the_last_survivor_of_a_quorum_stands_against_a_node_that_was_cut_off_be
     assert [lines(cluster, n) for n in (1, 2, 3)] == [["acknowledged"]] * 3
 
 
+def test_a_node_that_starts_waits_for_the_guard_while_another_is_missing() -> None:
+    """Its former incarnation may have heard the missing one, whose lease then goes on."""
+    cluster = IdealCluster(lambda _: [LedgerEngine()], MAJORITY)
+    for node_id in (1, 3):
+        cluster.start(node_id)
+    cluster.arrange((1, 3))
+    cluster.advance(MAJORITY.guard - 0.01)
+    assert not any(node.quorate for node in cluster.nodes.values())
+    cluster.advance(0.02)
+    assert all(node.quorate for node in cluster.nodes.values())
+
+
 def test_what_a_partition_that_gives_way_had_queued_is_never_applied() -> None:
     cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
     connect(cluster, 1)
