@@ -117,10 +117,6 @@ def test_line_of_a_fault_reads_as_promised():
     [
         (demo.Outcome([fault_report(lost=2)], control_lost=1), "active component killed: 2 calls lost"),
         (demo.Outcome([fault_report(silent=1)], control_lost=1), "active component killed: 1 listeners without audio"),
-        (
-            demo.Outcome([fault_report(gaps=(120.0,))], control_lost=1),
-            "active component killed: audio gap p99 120 ms, allowed 100 ms",
-        ),
         (demo.Outcome([fault_report()], ["call-1: 2 records"], control_lost=1), "call-1: 2 records"),
         (demo.Outcome([fault_report()]), "the control run lost no call, so nothing is proven"),
     ],
@@ -128,6 +124,12 @@ def test_line_of_a_fault_reads_as_promised():
 def test_demonstration_fails_when_something_does_not_hold(outcome, failure):
     assert outcome.failures == [failure]
     assert f"  NOT HELD: {failure}" in demo.summary(outcome)
+
+
+def test_an_audio_gap_over_its_limit_is_told_and_fails_nothing():
+    outcome = demo.Outcome([fault_report(gaps=(120.0,))], control_lost=1)
+    assert outcome.failures == []
+    assert "  over the limit: active component killed: audio gap p99 120 ms, allowed 100 ms" in demo.summary(outcome)
 
 
 def test_demonstration_succeeds_when_everything_held():

@@ -96,13 +96,17 @@ class Serving:
         while True:
             await self._work()
             now = time.time()
-            effects = self.calls.wake(now) if (self.calls.next_deadline() or now + 1) <= now else []
+            effects: list[Commit] = []
+            datagrams = self._drain()
+            for data, source in datagrams:
+                effects += self.calls.handle(data, source, now)
             for name, side in self._relay.first_heard():
                 effects += self.calls.audible(name, side, now)
             billed, self._billed = self._billed, []
             effects += self.calls.billed(billed, now)
-            for data, source in self._drain():
-                effects += self.calls.handle(data, source, now)
+            # Timers come after all that waits on the socket: nothing is repeated whose answer is here already.
+            if len(datagrams) < DRAIN_MAX and (self.calls.next_deadline() or now + 1) <= now:
+                effects += self.calls.wake(now)
             if effects:
                 await self._commit(effects)
 
