@@ -227,7 +227,9 @@ class Ring:
             return
         self.counters.tokens += 1
         ordering = circulation.ordering
-        if ordering.visits:  # the token went through all others since: each of them has heard this node
+        if ordering.visits and formation is None:
+            # The token went through all others since: each of them has heard this node. In a ring that only forms that
+            # says nothing: they may have gone on without this node in between.
             self._contacts.heard_by(circulation.members, circulation.forwarded_at)
         self._out += self._contacts.token_came(self._now)
         self._expect_token()
