@@ -1,6 +1,7 @@
 """Applications that keep their state and their service when a process, a node or a network fails.
 
-    from corosync_amf import ckpt, clm, amf         one service, or all over one connection:
+    from corosync_amf import lck                    one service (amf ckpt clm cpg evs evt lck log msg ntf tmr), or
+                                                    several over one connection:
     from corosync_amf import connect
     from corosync_amf import Component              the base class of what AMF starts; its hooks get
     from corosync_amf import ComponentContext, Assignment
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
         Usage,
         Version,
     )
-    from corosync_amf.services import amf, ckpt, clm
+    from corosync_amf.services import amf, ckpt, clm, cpg, evs, evt, lck, log, msg, ntf, tmr
     from corosync_amf.work import Assignment
 
 __all__ = [
@@ -121,15 +122,24 @@ __all__ = [
     "ckpt",
     "clm",
     "connect",
+    "cpg",
     "errors",
+    "evs",
+    "evt",
+    "lck",
+    "log",
+    "msg",
+    "ntf",
+    "tmr",
 ]
 
 _MODULES: Final = {
     "ais": "corosync_amf.ais",
-    "amf": "corosync_amf.services.amf",
-    "ckpt": "corosync_amf.services.ckpt",
-    "clm": "corosync_amf.services.clm",
     "errors": "corosync_amf.errors",
+    **{
+        name: f"corosync_amf.services.{name}"
+        for name in ("amf", "ckpt", "clm", "cpg", "evs", "evt", "lck", "log", "msg", "ntf", "tmr")
+    },
 }
 _HOMES: Final = {
     "Assignment": "corosync_amf.work",

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from corosync_amf.services.amf import AmfService
     from corosync_amf.services.ckpt import CkptService
     from corosync_amf.services.clm import ClmService
+    from corosync_amf.services.cpg import CpgService
+    from corosync_amf.services.evs import EvsService
+    from corosync_amf.services.evt import EvtService
+    from corosync_amf.services.lck import LckService
+    from corosync_amf.services.log import LogService
+    from corosync_amf.services.msg import MsgService
+    from corosync_amf.services.ntf import NtfService
 
 S = TypeVar("S", bound=ServiceClient)
 
@@ -57,6 +64,48 @@ class Cluster:
         from corosync_amf.services.clm import ClmService
 
         return self.service(ClmService, **arguments)
+
+    def cpg(self, **arguments: Any) -> "Opening[CpgService]":
+        """`cpg.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.cpg import CpgService
+
+        return self.service(CpgService, **arguments)
+
+    def evs(self, **arguments: Any) -> "Opening[EvsService]":
+        """`evs.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.evs import EvsService
+
+        return self.service(EvsService, **arguments)
+
+    def evt(self, **arguments: Any) -> "Opening[EvtService]":
+        """`evt.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.evt import EvtService
+
+        return self.service(EvtService, **arguments)
+
+    def lck(self, **arguments: Any) -> "Opening[LckService]":
+        """`lck.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.lck import LckService
+
+        return self.service(LckService, **arguments)
+
+    def log(self, **arguments: Any) -> "Opening[LogService]":
+        """`log.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.log import LogService
+
+        return self.service(LogService, **arguments)
+
+    def msg(self, **arguments: Any) -> "Opening[MsgService]":
+        """`msg.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.msg import MsgService
+
+        return self.service(MsgService, **arguments)
+
+    def ntf(self, **arguments: Any) -> "Opening[NtfService]":
+        """`ntf.initialize` on this connection, with the same arguments."""
+        from corosync_amf.services.ntf import NtfService
+
+        return self.service(NtfService, **arguments)
 
     def service(self, kind: type[S], **arguments: Any) -> Opening[S]:
         """Initialise a service object of any class on this connection; arguments as its module's `initialize`."""

@@ -9,10 +9,11 @@ carries them out, so that many replicas that compute the same list act once.
     Alarm       the coordinator (the lowest member), which puts the message into the order when it is due
     Multicast   the named node, which puts the message into the order at once
     Run         the named node, outside the order (start a process, ...)
+    Forward     the engine of another service, on every node, at this very place of the order
     Log         every node, in its own log
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol
@@ -77,6 +78,25 @@ class ClientGone(Request, frozen=True):
     """The client that is the origin has closed its session or died. Every engine gets it."""
 
 
+class Notice(Request, frozen=True):
+    """Something that operators want to know, as one service forwards it to another (NTF, LOG).
+
+    `event_type` and `severity` are numbers of NTF (`ntf.EventType`, `ntf.Severity`; -1 where there is none);
+    `states` are changes of (state id, old or None, new), `raised` names the notification that a cleared alarm ends.
+    """
+
+    event_type: int
+    notification_object: str
+    notifying_object: str
+    class_id: tuple[int, int, int]
+    text: str
+    severity: int = -1
+    probable_cause: int = -1
+    states: tuple[tuple[int, int | None, int], ...] = ()
+    raised: int = 0
+    identifier: int = 0
+
+
 class Client(msgspec.Struct, frozen=True, order=True, array_like=True):
     """One connection of a process to the executive of a node. Client 0 is the executive itself."""
 
@@ -136,10 +156,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Tell a client something it did not ask for just now (what the C API does with a callback)."""
+    """Tell a client something it did not ask for just now (what the C API does with a callback).
+
+    `safe`: not before every member holds what caused it. Later events of the service for that client wait behind it,
+    but for one that goes `ahead` (a transitional configuration: what waits is delivered in it).
+    """
 
     to: Client
     message: Message
+    safe: bool = False
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +197,14 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Forward:
+    """The engine of `service` applies `message` next, as from the executive (client 0) of the sender's node."""
+
+    service: Service
+    message: Request
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """A line for the log of every node; `level` is that of the standard logging module."""
 
@@ -178,7 +212,7 @@ class Log:
     text: str
 
 
-Effect = Reply | Event | Alarm | Multicast | Run | Log
+Effect = Reply | Event | Alarm | Multicast | Run | Forward | Log
 
 
 class Engine(Protocol):
@@ -193,6 +227,8 @@ class Engine(Protocol):
     query_type: ClassVar[Any]
     """The union of all queries, for decoding; None when there are none."""
     snapshot_type: ClassVar[type[msgspec.Struct]]
+    remnant_type: ClassVar[Any]
+    """What `remnant` gives, for decoding; None when a node brings nothing along."""
 
     def apply(self, message: Any, origin: Origin) -> list[Effect]:
         """Apply one request in its place in the total order."""
@@ -206,8 +242,21 @@ class Engine(Protocol):
     def snapshot(self) -> msgspec.Struct:
         """The whole state, canonical: equal states encode to equal bytes (sort what comes from sets and dicts)."""
 
-    def restore(self, snapshots: Sequence[Any]) -> None:
-        """Replace the state by the merge of one snapshot per former partition, the one that stands first."""
+    def restore(self, snapshot: Any) -> None:
+        """Replace the state by the one that stands: of a node that joins, or whose partition gives way to another."""
+
+    def remnant(self, node: NodeId) -> msgspec.Struct | None:
+        """What `node` brings along when its partition gives way: what its clients hold, and what the service unites.
+
+        Asked before `restore`, of the state that is lost. None: nothing.
+        """
+
+    def merge(self, remnant: Any, origin: Origin) -> list[Effect]:
+        """A node that gave way brings its remnant along, in its place in the total order: the service's merge rule.
+
+        `origin.client` is the executive of that node. Its clients go on with their sessions: answer the requests of
+        theirs that still waited for a reply, and tell them what they have lost. They ask nothing before this.
+        """
 
 
 def failed(error: AisError) -> Failed:

@@ -27,7 +27,7 @@ from corosync_amf.connection import Connection, Gone, default_address
 from corosync_amf.engine import Failed, Message, Query, Request, Service, to_error
 from corosync_amf.errors import AisError, BadHandle, InvalidParam, Library, TimedOut, TooBig, TryAgain
 from corosync_amf.pending import Call, Pending
-from corosync_amf.streams import Streams
+from corosync_amf.streams import Queue, Streams
 from corosync_amf.turns import Turns, Waiter
 from corosync_amf.wire import (
     MESSAGE_BYTES_MAX,
@@ -364,13 +364,13 @@ class Session:
 
     # ---- events
 
-    def attach(self, service: int, kind: Any) -> None:
-        """From now on keep the events of `service`, which are of the union `kind`.
+    def attach(self, service: int, kind: Any, queue: Queue | None = None) -> None:
+        """From now on keep the events of `service`, which are of the union `kind`; in `queue` if that is given.
 
         Raises: BadHandle: the session is closed; InvalidParam: the service is attached already.
         """
         self._check()
-        self._streams.attach(service, kind)
+        self._streams.attach(service, kind, queue)
 
     def divert(self, service: int, choose: Callable[[Any], int]) -> None:
         """Put each event of `service` into the stream whose number `choose(event)` gives: a part of a service's events

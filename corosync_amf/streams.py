@@ -4,7 +4,7 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,15 +16,24 @@ from corosync_amf.wire import BadMessage, decode
 EVENTS_WAITING_MAX = 1024
 
 
+class Queue(Protocol):
+    """A place for events whose service has an overflow rule of its own: it takes every event, and bounds itself."""
+
+    def append(self, event: Any, /) -> None: ...
+    def popleft(self) -> Any: ...
+    def __len__(self) -> int: ...
+
+
 class Stream:
-    """One service's events: as they came (`msgspec.Raw`), or as the library made them."""
+    """One service's events: as they came (`msgspec.Raw`), or as the library made them; decoded in a `Queue`."""
 
-    __slots__ = ("divert", "events", "kind", "selection", "waiters")
+    __slots__ = ("bounds_itself", "divert", "events", "kind", "selection", "waiters")
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, queue: Queue | None) -> None:
         self.kind = kind
         self.divert: Callable[[Any], int] | None = None
-        self.events: deque[object] = deque()
+        self.bounds_itself = queue is not None
+        self.events: Queue = deque() if queue is None else queue
         self.waiters: list[Waiter] = []
         self.selection: tuple[int, select.epoll] | None = None
 
@@ -36,7 +45,7 @@ class Stream:
 
 
 class Streams:
-    """While one stream holds EVENTS_WAITING_MAX events nothing is read from the executive."""
+    """While one stream holds EVENTS_WAITING_MAX events nothing is read from the executive, unless it bounds itself."""
 
     def __init__(self, turns: Turns, connection: Connection) -> None:
         self._turns = turns
@@ -46,14 +55,14 @@ class Streams:
     def __contains__(self, service: int) -> bool:
         return service in self._streams
 
-    def attach(self, service: int, kind: Any) -> None:
-        """Begin to keep events, which are of the union `kind`.
+    def attach(self, service: int, kind: Any, queue: Queue | None = None) -> None:
+        """Begin to keep events, which are of the union `kind`, in `queue` if that is given.
 
         Raises: InvalidParam: it is done already.
         """
         if service in self._streams:
             raise InvalidParam(f"service {service} is on this session already")
-        self._streams[service] = Stream(kind)
+        self._streams[service] = Stream(kind, queue)
 
     def divert(self, service: int, choose: Callable[[Any], int]) -> None:
         """Put each event into the stream whose number `choose(event)` gives; without such a stream it is dropped.
@@ -84,12 +93,13 @@ class Streams:
             stream = self._streams.get(stream.divert(event))
         if stream is None:
             return
-        stream.events.append(event)
-        if len(stream.events) == 1 and stream.selection is not None:
+        had = len(stream.events)
+        stream.events.append(self._decoded(event, stream.kind) if stream.bounds_itself else event)
+        if not had and stream.events and stream.selection is not None:
             os.eventfd_write(stream.selection[0], 1)
         for waiter in stream.waiters:
             self._turns.wake(waiter)
-        if len(stream.events) >= EVENTS_WAITING_MAX:
+        if len(stream.events) >= EVENTS_WAITING_MAX and not stream.bounds_itself:
             self._turns.is_stopped = True
 
     async def wait(self, service: int) -> None:
@@ -142,7 +152,9 @@ class Streams:
 
     def _regulate(self) -> None:
         streams = self._streams.values()
-        self._turns.is_stopped = any(len(stream.events) >= EVENTS_WAITING_MAX for stream in streams)
+        self._turns.is_stopped = any(
+            len(stream.events) >= EVENTS_WAITING_MAX and not stream.bounds_itself for stream in streams
+        )
         self._turns.hand_over()
 
     def _get(self, service: int) -> Stream:

@@ -23,12 +23,11 @@ from corosync_amf.config.settings import ExecutiveConfig
 from corosync_amf.engine import NodeFacts, Request, Service
 from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.amf.model import Cluster
-from corosync_amf.services.ckpt.engine import CkptEngine
-from corosync_amf.services.clm.engine import ClmEngine
 
 from . import wiring
 from .agent import Agent, surroundings_of
 from .drive import Driver, open_driver
+from .engines import engines_of
 from .groups import Happening
 from .groups.embedded import EmbeddedGroup
 from .ipc import Arrival, Listener, ListenerOptions, Lost
@@ -121,7 +120,7 @@ class Executive:
             fence_required=config.quorum.fence_required,
         )
         self._amf = AmfEngine(daemon.cluster)
-        self.node = Node(options, [ClmEngine(wiring.clm_settings(config)), CkptEngine(), self._amf])
+        self.node = Node(options, engines_of(self._amf, wiring.clm_settings(config)))
         self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
         daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)

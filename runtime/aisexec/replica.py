@@ -19,6 +19,7 @@ from corosync_amf.engine import (
     Engine,
     Event,
     Failed,
+    Forward,
     Log,
     Membership,
     Message,
@@ -37,6 +38,7 @@ from . import sync
 from .alarms import Alarms, Armed
 from .outbox import CloseClient, Command, Local, Logged, Outbox
 from .payloads import Bundle, Gone, Rung
+from .safety import SafeEvents
 
 NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
 _FAULT = Failed(ErrorCode.LIBRARY, "the service failed; see the executive's log")
@@ -66,6 +68,8 @@ class Replica:
             for number, engine in self.engines.items()
         }
         self._unsafe: deque[tuple[int, int, int, Message]] = deque()
+        self._events = SafeEvents(out)
+        self._cause = Origin(Client(local, 0))
 
     # ---- the order
 
@@ -75,15 +79,13 @@ class Replica:
             case Bundle():
                 self._apply_bundle(sender, value, now)
             case Gone(client, time):
-                self.order += 1
-                origin = Origin(Client(sender, client), 0, self.order, time)
+                origin = self._origin(Client(sender, client), 0, time)
                 for service, engine in self.engines.items():
                     self._perform(service, self._applied(engine, ClientGone(), origin), now)
             case Rung(service, key, generation, time):
                 message = self.alarms.take(service, key, generation)
                 if message is not None:
-                    self.order += 1
-                    origin = Origin(Client(sender, 0), 0, self.order, time)
+                    origin = self._origin(Client(sender, 0), 0, time)
                     self._perform(service, self._applied(self.engines[service], message, origin), now)
             case _:
                 assert_never(value)
@@ -91,9 +93,17 @@ class Replica:
     def membership(self, change: Membership, now: float) -> None:
         """Tell all engines of a membership change, in its place in the order."""
         self.order, self.quorate = change.order, change.quorate
+        self._cause = Origin(Client(change.members[0], 0), 0, change.order, change.time)
         self.alarms.ring_again()
-        for service, engine in self.engines.items():
-            self._perform(service, engine.membership(change), now)
+        told = [(service, engine.membership(change)) for service, engine in self.engines.items()]
+        for service, effects in told:
+            self._perform(service, effects, now)
+
+    def _origin(self, client: Client, request: int, time: float) -> Origin:
+        """The next place in the order."""
+        self.order += 1
+        self._cause = Origin(client, request, self.order, time)
+        return self._cause
 
     def _apply_bundle(self, sender: NodeId, bundle: Bundle, now: float) -> None:
         client = Client(sender, bundle.client)
@@ -111,9 +121,8 @@ class Replica:
             return
         is_refused = not self.quorate and bundle.client != 0 and bundle.service in NEEDS_QUORUM
         for request, message in enumerate(messages, bundle.first):
-            self.order += 1
+            origin = self._origin(client, request, bundle.time)
             if not is_refused or message.without_quorum:
-                origin = Origin(client, request, self.order, bundle.time)
                 self._perform(bundle.service, self._applied(engine, message, origin), now)
             elif is_local:
                 self._out.reply(bundle.client, request, _NO_QUORUM)
@@ -136,9 +145,13 @@ class Replica:
             match effect:
                 case Reply(to, message, safe):
                     self._reply(to, message, safe)
-                case Event(to, message):
-                    if to.node == self.local and to.number in self.clients:
+                case Event(to, message, safe, ahead):
+                    if to.node != self.local or to.number not in self.clients:
+                        continue
+                    if ahead:
                         self._out.event(to.number, service, message)
+                    else:
+                        self._events.add(to.number, service, message, self.position if safe else 0)
                 case Alarm(key, delay, message):
                     armed = None if delay is None or message is None else Armed(self.order, now + delay, message)
                     self.alarms.set(service, key, armed)
@@ -148,10 +161,18 @@ class Replica:
                 case Run(node, command):
                     if node == self.local:
                         self._out.effects.append(Command(service, command))
+                case Forward(other, message):
+                    self._forward(other, message, now)
                 case Log(level, text):
                     self._out.effects.append(Logged(level, text))
                 case _:
                     assert_never(effect)
+
+    def _forward(self, service: Service, message: Request, now: float) -> None:
+        engine = self.engines.get(service)
+        if engine is not None:
+            origin = self._origin(Client(self._cause.client.node, 0), 0, self._cause.time)
+            self._perform(service, self._applied(engine, message, origin), now)
 
     # ---- replies that wait until every member has the request
 
@@ -167,6 +188,7 @@ class Replica:
     def is_safe(self, count: int) -> None:
         """Every member has the first `count` payloads of the present ring."""
         self.safe = count
+        self._events.is_safe(count)
         while self._unsafe and 0 <= self._unsafe[0][0] <= count:
             _, client, request, message = self._unsafe.popleft()
             self._out.reply(client, request, message)
@@ -174,18 +196,21 @@ class Replica:
     def new_ring(self) -> None:
         """Counting begins anew. What waited goes on waiting, for the next membership."""
         self.position = self.safe = 0
+        self._events.new_ring()
         self._unsafe = deque((-1, client, request, message) for _, client, request, message in self._unsafe)
 
     def settle(self) -> None:
         """Answer what waited in a ring that is gone: the members of this one all have the request."""
         carried = [entry for entry in self._unsafe if entry[0] < 0]
         self._unsafe = deque(entry for entry in self._unsafe if entry[0] >= 0)
+        self._events.is_safe(0)
         for _, client, request, message in carried:
             self._out.reply(client, request, message if self.quorate else _OUTCOME_UNKNOWN)
 
     def forget_replies(self) -> None:
         """Nobody is there any more to be answered."""
         self._unsafe.clear()
+        self._events.clear()
 
     # ---- queries
 
@@ -236,7 +261,7 @@ class Replica:
             for number, state in snapshot.engines
         ]
         for engine, state in states:
-            engine.restore([state])
+            engine.restore(state)
         self.alarms = Alarms()
         for alarm in snapshot.alarms:
             message = decode(alarm.message, self.engines[alarm.service].request_type)

@@ -69,7 +69,7 @@ def test_engine_survives_any_request_and_query():
             wire.encode(first.query(query, client))
         assert wire.encode(first.snapshot()) == wire.encode(second.snapshot())
         restored = AmfEngine(world.cluster)
-        restored.restore([wire.decode(wire.encode(first.snapshot()), AmfEngine.snapshot_type)])
+        restored.restore(wire.decode(wire.encode(first.snapshot()), AmfEngine.snapshot_type))
         assert wire.encode(restored.snapshot()) == wire.encode(first.snapshot())
 
 

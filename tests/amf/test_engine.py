@@ -158,7 +158,7 @@ def test_replica_that_was_restored_goes_on_like_the_others():
     world.run(0.02)
     source = world.sites[1].engine
     copy = AmfEngine(cluster(nodes=1, units=1))
-    copy.restore([wire.decode(wire.encode(source.snapshot()), AmfEngine.snapshot_type)])
+    copy.restore(wire.decode(wire.encode(source.snapshot()), AmfEngine.snapshot_type))
     world.sites[3].engine = copy
     world.run(3.0)
     assert wire.encode(copy.snapshot()) == wire.encode(source.snapshot())

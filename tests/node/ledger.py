@@ -1,10 +1,10 @@
 """The smallest service: a replicated list of lines. For tests of what hosts engines."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
 
+from corosync_amf.ais import NodeId
 from corosync_amf.engine import (
     Alarm,
     Client,
@@ -53,6 +53,7 @@ class LedgerEngine:
     request_type: ClassVar[Any] = Append | AppendLater | ClientGone
     query_type: ClassVar[Any] = Count
     snapshot_type: ClassVar[type[msgspec.Struct]] = LedgerSnapshot
+    remnant_type: ClassVar[Any] = LedgerSnapshot
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -79,5 +80,13 @@ class LedgerEngine:
     def snapshot(self) -> LedgerSnapshot:
         return LedgerSnapshot(list(self.lines))
 
-    def restore(self, snapshots: Sequence[LedgerSnapshot]) -> None:
-        self.lines = list(snapshots[0].lines)
+    def restore(self, snapshot: LedgerSnapshot) -> None:
+        self.lines = list(snapshot.lines)
+
+    def remnant(self, node: NodeId) -> LedgerSnapshot | None:
+        kept = [line for line in self.lines if line.startswith("keep")]
+        return LedgerSnapshot(kept) if kept else None
+
+    def merge(self, remnant: LedgerSnapshot, origin: Origin) -> list[Effect]:
+        self.lines += [f"{origin.client.node} brings {line}" for line in remnant.lines]
+        return []

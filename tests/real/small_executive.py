@@ -69,6 +69,7 @@ class ScriptedAmf:
     request_type: ClassVar[Any] = AmfRequest
     query_type: ClassVar[Any] = AmfQuery
     snapshot_type: ClassVar[type[msgspec.Struct]] = Done
+    remnant_type: ClassVar[Any] = None
 
     def __init__(self, components: dict[str, Component], checkpoints: dict[str, CheckpointPolicy]) -> None:
         self.components = components
@@ -93,8 +94,14 @@ class ScriptedAmf:
     def snapshot(self) -> msgspec.Struct:
         return Done()
 
-    def restore(self, snapshots: object) -> None:
+    def restore(self, snapshot: object) -> None:
         pass
+
+    def remnant(self, node: object) -> None:
+        pass
+
+    def merge(self, remnant: object, origin: Origin) -> list[Effect]:
+        return []
 
 
 @dataclass

@@ -14,6 +14,7 @@ from corosync_amf.engine import (
     Engine,
     Event,
     Failed,
+    Forward,
     Log,
     Membership,
     Message,
@@ -57,6 +58,7 @@ class Replicas:
     engines: dict[NodeId, Engine] = field(default_factory=dict)
     events: list[tuple[Client, Message]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    forwarded: list[tuple[int, Request]] = field(default_factory=list)
     commands: list[tuple[NodeId, Message]] = field(default_factory=list)
     alarms: dict[str, tuple[float, Request]] = field(default_factory=dict)
     answers: dict[Origin, Answer] = field(default_factory=dict)
@@ -125,7 +127,7 @@ class Replicas:
         for node in sorted(joined):
             engine = self.engines[node] = self.make()
             if snapshot is not None:
-                engine.restore([decode(snapshot, engine.snapshot_type)])
+                engine.restore(decode(snapshot, engine.snapshot_type))
         self.order += 1
         change = Membership(
             self.members,
@@ -178,6 +180,8 @@ class Replicas:
                 self.held.append((node, request))
             case Run(node, command):
                 self.commands.append((node, command))
+            case Forward(service, message):
+                self.forwarded.append((service, message))
             case Log(_, text):
                 self.lines.append(text)
 
@@ -186,7 +190,7 @@ class Replicas:
         states = [encode(engine.snapshot()) for engine in self.engines.values()]
         assert all(state == states[0] for state in states)
         again = self.make()
-        again.restore([decode(states[0], again.snapshot_type)])
+        again.restore(decode(states[0], again.snapshot_type))
         assert encode(again.snapshot()) == states[0]
 
     def events_for(self, client: Client) -> list[Any]:

@@ -309,7 +309,7 @@ def test_cluster_and_client_have_limits() -> None:
     state = engine.snapshot()
     full = [m.CheckpointRecord(n, f"c{n}", True, attributes(), 0, 0, None, None, 0, []) for n in range(1, 4097)]
     handles = [m.HandleRecord(A, n, 1, 7, m.Tracking.OFF) for n in range(16384)]
-    engine.restore([msgspec.structs.replace(state, checkpoints=full, numbers=4096, handles=handles)])
+    engine.restore(msgspec.structs.replace(state, checkpoints=full, numbers=4096, handles=handles))
     assert type(refused(opened(replicas, B, name="one more", of=attributes()))) is errors.NoResources
     assert isinstance(opened(replicas, B, name="c9", of=attributes()).message, m.Opened)
     assert type(refused(opened(replicas, A, 16384, name="c9"))) is errors.NoResources

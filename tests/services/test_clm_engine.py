@@ -7,7 +7,7 @@ import pytest
 
 from corosync_amf import errors
 from corosync_amf.ais import LOCAL_NODE_ID, TrackFlags
-from corosync_amf.engine import Client, Done, Request
+from corosync_amf.engine import Client, Done, Origin, Request
 from corosync_amf.errors import AisError
 from corosync_amf.services.clm import messages as m
 from corosync_amf.services.clm.engine import ClmEngine, ClmSettings
@@ -112,7 +112,7 @@ def test_view_numbers_go_on_after_the_highest_of_all_partitions() -> None:
     for _ in range(3):
         there.change(left=[2], joined=[2])
     engine = here.engines[1]
-    engine.restore([engine.snapshot(), there.engines[1].snapshot()])
+    engine.merge(there.engines[1].remnant(1), Origin(Client(2, 0)))
     snapshot = engine.snapshot()
     assert isinstance(snapshot, m.Snapshot)
     assert snapshot.view_number == 7

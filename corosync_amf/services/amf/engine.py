@@ -4,7 +4,6 @@
 every executive holds the same facts, decides alike, and carries out the commands for its own components.
 """
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
@@ -92,6 +91,7 @@ class AmfEngine:
     request_type: ClassVar[Any] = AmfRequest
     query_type: ClassVar[Any] = AmfQuery
     snapshot_type: ClassVar[type[msgspec.Struct]] = AmfSnapshot
+    remnant_type: ClassVar[Any] = None
 
     def __init__(self, cluster: Cluster) -> None:
         self._use(cluster, Facts())
@@ -182,10 +182,17 @@ class AmfEngine:
         """The model and the facts."""
         return AmfSnapshot(encode(self._view.index.cluster), self._view.facts)
 
-    def restore(self, snapshots: Sequence[AmfSnapshot]) -> None:
-        """Take over the model and the facts of the partition that stands: the first."""
-        self._use(decode(snapshots[0].model), snapshots[0].facts)
+    def restore(self, snapshot: AmfSnapshot) -> None:
+        """Take over the model and the facts of the partition that stands."""
+        self._use(decode(snapshot.model), snapshot.facts)
         self._derived = status.derived(self._view)
+
+    def remnant(self, node: NodeId) -> None:
+        """See `Engine`. Components of a node that gave way are ended with it; their connections too."""
+
+    def merge(self, remnant: Any, origin: Origin) -> list[Effect]:
+        """See `Engine`."""
+        return []
 
     # ---- one turn
 

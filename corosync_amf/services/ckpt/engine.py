@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
 
+from corosync_amf.ais import NodeId
 from corosync_amf.engine import Alarm, Client, ClientGone, Effect, Event, Membership, Message, Origin, Reply, Service
 from corosync_amf.engine import failed as refusal
 from corosync_amf.errors import Access, AisError, InvalidParam
@@ -42,6 +43,7 @@ class CkptEngine:
     request_type: ClassVar[Any] = m.CkptRequest
     query_type: ClassVar[Any] = m.CkptQuery
     snapshot_type: ClassVar[type[msgspec.Struct]] = m.Snapshot
+    remnant_type: ClassVar[Any] = None
 
     def __init__(self) -> None:
         self._registry = Registry()
@@ -174,12 +176,19 @@ class CkptEngine:
         replication = self._replication
         return m.Snapshot(replication.members, self._registry.numbers, checkpoints, handles, replication.records())
 
-    def restore(self, snapshots: Sequence[m.Snapshot]) -> None:
+    def restore(self, snapshot: m.Snapshot) -> None:
         """See `Engine`. The checkpoints of a partition that gave way are replaced."""
-        state = snapshots[0]
+        state = snapshot
         self._registry = Registry.restored(state.numbers, state.checkpoints, state.handles)
         self._replication = Replication(state.members, state.waiting)
         self._reader = Reader()
+
+    def remnant(self, node: NodeId) -> None:
+        """See `Engine`. Nothing yet."""
+
+    def merge(self, remnant: Any, origin: Origin) -> list[Effect]:
+        """See `Engine`."""
+        return []
 
     # ---- closing
 

@@ -6,7 +6,7 @@ so when it leaves and comes back. An operation takes steps: VALIDATE (if asked f
 Source: SAI-AIS-CLM-B.04.01 chapter 3.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, assert_never
 
@@ -76,6 +76,7 @@ class ClmEngine:
     request_type: ClassVar[Any] = m.ClmRequest
     query_type: ClassVar[Any] = m.ClmQuery
     snapshot_type: ClassVar[type[msgspec.Struct]] = m.Snapshot
+    remnant_type: ClassVar[Any] = m.Remnant
 
     def __init__(self, settings: ClmSettings | None = None) -> None:
         self._settings = settings or ClmSettings()
@@ -153,17 +154,26 @@ class ClmEngine:
             [self._operations[name] for name in sorted(self._operations)],
         )
 
-    def restore(self, snapshots: Sequence[m.Snapshot]) -> None:
-        """See `Engine`. View numbers never repeat: they go on after the highest of all partitions."""
-        state = snapshots[0]
+    def restore(self, snapshot: m.Snapshot) -> None:
+        """See `Engine`."""
+        state = snapshot
         roster = self._roster = Roster(frozenset(state.known))
-        roster.view_number = max(snapshot.view_number for snapshot in snapshots)
+        roster.view_number = state.view_number
         roster.quorate = state.quorate
         roster.ring = {record.facts.node_id: record for record in state.ring}
         roster.locked = set(state.locked)
         roster.trackers = {record.client: record.flags for record in state.trackers}
         self._operations = {record.name: record for record in state.operations}
         self._numbers = state.numbers
+
+    def remnant(self, node: NodeId) -> m.Remnant:
+        """See `Engine`."""
+        return m.Remnant(self._roster.view_number)
+
+    def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
+        """See `Engine`. View numbers never repeat: they go on after the highest of all partitions."""
+        self._roster.view_number = max(self._roster.view_number, remnant.view_number)
+        return []
 
     def is_member(self, node_id: NodeId) -> bool:
         """Whether a node is a member: in the ring and not locked. For what hosts the engine."""

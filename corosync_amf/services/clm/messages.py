@@ -160,3 +160,9 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     locked: list[str] = []
     trackers: list[TrackerRecord] = []
     operations: list[OperationRecord] = []
+
+
+class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a node brings along from a partition that gave way: the last view that was seen there."""
+
+    view_number: int

@@ -8,9 +8,13 @@ from typing import Any, Final
 
 import click
 
-from aisexec.simulation import cluster, ringworld
+from aisexec.simulation import cluster, ringworld, services
 
-WORLDS: Final[dict[str, Callable[..., Any]]] = {"cluster": cluster.run_seed, "ring": ringworld.run_ring_seed}
+WORLDS: Final[dict[str, Callable[..., Any]]] = {
+    "cluster": cluster.run_seed,
+    "ring": ringworld.run_ring_seed,
+    "services": services.run_services_seed,
+}
 CHUNK: Final = 8
 
 
@@ -19,6 +23,7 @@ CHUNK: Final = 8
 @click.option("--first", default=0, show_default=True, help="The first seed.")
 @click.option("--seed", type=int, help="This one seed only.")
 @click.option("--world", type=click.Choice(sorted(WORLDS)), default="cluster", show_default=True)
+@click.option("--services", "world", flag_value="services", help="The same as --world services.")
 @click.option("--trace", is_flag=True, help="Print what happens (with --seed).")
 @click.option("--jobs", default=2, show_default=True, help="Processes at once.")
 def simulate(seeds: int, first: int, seed: int | None, world: str, trace: bool, jobs: int) -> None:

@@ -20,6 +20,7 @@ from corosync_amf.engine import (
     Effect,
     Event,
     Failed,
+    Forward,
     Log,
     Membership,
     Message,
@@ -149,12 +150,8 @@ class World:
         for effect in effects:
             match effect:
                 case Reply(to, message):
-                    if self.sites[to.client.node].part != number:
-                        continue
-                    if to.client.number == OPERATOR:
-                        self.replies.setdefault(to.request, []).append(message)
-                    elif isinstance(message, Failed):
-                        self.trace.append(f"{self.now:9.4f}   refused: {to.client} {message}")
+                    if self.sites[to.client.node].part == number:
+                        self._answer_operator(to, message)
                 case Event(to, message):
                     self._tell(self.sites[to.node], to, message)
                 case Alarm(key, delay, message):
@@ -170,6 +167,14 @@ class World:
                     self.trace.append(f"{self.now:9.4f}   {text}")
                 case Multicast(node, message):
                     self.send(self.sites[node], 0, message)
+                case Forward():
+                    pass  # what operators would read of it is not looked at here
+
+    def _answer_operator(self, to: Origin, message: Message) -> None:
+        if to.client.number == OPERATOR:
+            self.replies.setdefault(to.request, []).append(message)
+        elif isinstance(message, Failed):
+            self.trace.append(f"{self.now:9.4f}   refused: {to.client} {message}")
 
     def _tell(self, site: Site, to: Client, message: Message) -> None:
         """Events of a client reach it in their order."""
@@ -228,11 +233,11 @@ class World:
 
     def _restore(self, members: Sequence[NodeId], snapshot: bytes) -> None:
         shared = AmfEngine(self.cluster)
-        shared.restore([wire.decode(snapshot, AmfEngine.snapshot_type)])
+        shared.restore(wire.decode(snapshot, AmfEngine.snapshot_type))
         for member in members:
             site = self.sites[member]
             if self.is_replicated:
-                site.engine.restore([wire.decode(snapshot, AmfEngine.snapshot_type)])
+                site.engine.restore(wire.decode(snapshot, AmfEngine.snapshot_type))
             else:
                 site.engine = shared
 

@@ -1,0 +1,12 @@
+"""What applications, executives and replicas say to one another about LOG, and the replicated state."""
+
+import msgspec
+
+from corosync_amf.engine import ClientGone, Done
+
+LogRequest = ClientGone
+LogEvent = Done
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The whole state of LOG."""

@@ -1,0 +1,38 @@
+"""What clients of each service do in a simulated cluster, and what must hold of what they were told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from aisexec.node import NodeEvent
+from corosync_amf.ais import NodeId
+from corosync_amf.engine import Engine, Service
+
+
+class Workload(Protocol):
+    """One client of one service on each node. Made with (nodes, rng); all its chance comes from that rng.
+
+    Each method returns what the client hands to its executive. A client is connected between `connect` and `lost`.
+    """
+
+    service: Service
+
+    def connect(self, node: NodeId, client: int, now: float) -> list[NodeEvent]:
+        """A new connection: say hello, open what is needed."""
+
+    def work(self, node: NodeId, now: float) -> list[NodeEvent]:
+        """Do something, while faults happen."""
+
+    def hear(self, node: NodeId, frames: Sequence[bytes], now: float) -> list[NodeEvent]:
+        """The executive has answered, or tells something."""
+
+    def lost(self, node: NodeId, now: float) -> None:
+        """The connection has ended: what was not answered stays unknown."""
+
+    def finish(self, node: NodeId, now: float) -> list[NodeEvent]:
+        """Peace: bring to an end what was begun. Called now and again until `is_settled`."""
+
+    def is_settled(self) -> bool:
+        """Whether nothing is under way any more."""
+
+    def check(self, engines: Mapping[NodeId, Engine]) -> list[str]:
+        """What is wrong, in words, of all that was heard and of the replicas; asked when all is settled."""
