@@ -12,7 +12,7 @@ from corosync_amf.engine import Membership, NodeFacts
 
 from . import sync
 from .groups import Configuration
-from .payloads import Bundle, Gone, Rung
+from .payloads import Bundle, Gone, Return, Rung, is_of_client
 from .quorum import QuorumOptions, is_quorate, votes_of
 
 
@@ -21,9 +21,14 @@ class Kept:
     """A payload that was delivered while it could not be applied; `position` counts deliveries of its ring."""
 
     sender: NodeId
-    value: Bundle | Gone | Rung
+    value: Bundle | Gone | Rung | Return
     payload: bytes
     position: int
+
+    @property
+    def is_of_client(self) -> bool:
+        """Whether a client stands behind it, and not the executive itself."""
+        return is_of_client(self.value)
 
 
 @dataclass(slots=True)
@@ -41,6 +46,9 @@ class Entry:
     all_seen: bool = False
     quorate_seq: int = 0
     delivered: int = 0
+    cut: int = 0
+    """Where all members were known to one another, in `delivered`."""
+    restoring: tuple[NodeId, ...] = ()
 
     @property
     def members(self) -> tuple[NodeId, ...]:
@@ -71,6 +79,7 @@ class Entry:
     def conclude(self, quorum: QuorumOptions) -> sync.Verdict:
         """All hellos are in: decide whose state stands, set `change`, and drop what the others had queued before."""
         verdict = sync.judge(self.hellos)
+        self.cut, self.restoring = self.delivered, verdict.restoring
         self.all_seen = verdict.all_seen or votes_of(quorum, self.members) >= quorum.expected
         from_nothing = self.hellos[verdict.sender].state is None
         self.change = Membership(

@@ -23,8 +23,10 @@ from . import payloads, sync
 from .entry import Entry, Kept
 from .groups import Configuration, ConfigurationKind, Delivered, Happening, RingId, Safe
 from .outbox import CloseClient, Fence, Logged, NodeEffect, Outbox
+from .payloads import Return, is_of_client
 from .quorum import QuorumOptions, is_quorate, votes_of
 from .replica import Replica
+from .returning import Remnants
 
 
 class Phase(Enum):
@@ -117,6 +119,9 @@ class Node:
         self._met: dict[NodeId, NodeFacts | None] = {}
         """Members of the installed membership and of all rings since: each may act on a membership with this node."""
         self._held: list[bytes] = []
+        self._again: list[bytes] = []
+        """What clients asked that was delivered while their node was awaited: it goes before what is held."""
+        self._remnants: Remnants = []
         self._born: float | None = None
 
     # ---- the machine
@@ -130,8 +135,7 @@ class Node:
                 for client, frame in frames:
                     self._client_frame(client, frame, now)
             case ClientLost(client):
-                if client in self._replica.clients:
-                    self._replica.clients.discard(client)
+                if self._replica.clients.pop(client, None) is not None:
                     self._send(encode(payloads.Gone(client, self._wall(now))))
             case Report(service, requests):
                 self._send(payloads.bundle_of(service, requests, self._wall(now)))
@@ -216,30 +220,64 @@ class Node:
         elif isinstance(value, sync.Chunk):
             self._heard_chunk(entry, value, now)
         elif self.phase is Phase.RUNNING:
-            self._replica.position = entry.delivered
-            self._replica.apply(sender, value, now)
+            self._apply(Kept(sender, value, payload, entry.delivered), now)
         else:
             entry.kept.append(Kept(sender, value, payload, entry.delivered))
+
+    def _apply(self, item: Kept, now: float) -> None:
+        """Apply what was delivered; but what clients of a node that is awaited ask comes again after its return."""
+        awaited = self._replica.awaited.nodes
+        if item.sender in awaited and item.is_of_client:
+            if item.sender == self.local:
+                self._again.append(item.payload)
+            return
+        self._replica.position = item.position
+        self._replica.apply(item.sender, item.value, now)
+        if isinstance(item.value, Return) and item.sender not in awaited:
+            self._returned(item)
+
+    def _returned(self, item: Kept) -> None:
+        """A member has taken over the state, and its clients go on."""
+        self._stand_firm(item.position)
+        if item.sender == self.local:
+            self._remnants = []
+            self._release()
+
+    def _release(self) -> None:
+        """What was held may go into the order."""
+        self._out.payloads += [*self._again, *self._held]
+        self._again, self._held = [], []
+
+    def _stand_firm(self, position: int) -> None:
+        """An answer that promises "all have it" counts only when those who have the state are a quorum by themselves:
+        one that is still taking it over would not bring it into the next membership."""
+        change, options = self.membership, self.options.quorum
+        assert change is not None
+        standing = [member for member in change.members if member not in self._replica.awaited.nodes]
+        if not change.quorate or is_quorate(options, standing, all_seen=self._all_seen):
+            self._replica.stand_firm(position)
 
     # ---- clients
 
     def _client_frame(self, client: int, frame: Hello | Requests | Ask, now: float) -> None:
         match frame:
             case Hello():
-                self._replica.clients.add(client)
+                self._replica.clients[client] = set() if frame.component is None else {int(Service.AMF)}
                 welcome = Welcome(PROTOCOL, self.local, self.options.facts.name, client)
                 self._out.frame(client, encode(welcome))
             case Requests(service, first, count, data):
+                if client in self._replica.clients:
+                    self._replica.clients[client].add(service)
                 self._send(encode(payloads.Bundle(service, client, first, count, self._wall(now), data)))
             case Ask(service, request, query):
-                ready = self.phase is not Phase.CATCHING_UP and self._installed is not None
+                ready = self.phase is not Phase.CATCHING_UP and self._installed is not None and not self._is_awaited()
                 self._replica.query(client, service, request, query, ready=ready)
             case _:
                 assert_never(frame)
 
     def _send(self, payload: bytes) -> None:
         """Put a payload into the order, or keep it until that may be done."""
-        if self.phase is Phase.RUNNING:
+        if self.phase is Phase.RUNNING and not self._is_awaited():
             self._out.payloads.append(payload)
         else:
             self._held.append(payload)
@@ -259,7 +297,11 @@ class Node:
             )
         elif self.phase is Phase.WAITING and former is not None:
             # Nobody has applied what came before the cut: who sent it sends it again, in the new ring.
-            self._held[:0] = [kept.payload for kept in former.kept if kept.sender == self.local]
+            self._held[:0] = [
+                kept.payload for kept in former.kept if kept.sender == self.local and not isinstance(kept.value, Return)
+            ]
+        elif former is not None:
+            self._again += [kept.payload for kept in former.kept if kept.sender == self.local and kept.is_of_client]
         self.phase = Phase.WAITING
         self._born = now if self._born is None else self._born
         self.kin &= frozenset(self._former)
@@ -329,8 +371,10 @@ class Node:
 
     def _cut(self, entry: Entry, now: float) -> None:
         """All members are known to one another: from here on they agree on whose state stands."""
+        mine = [kept.payload for kept in entry.kept if kept.sender == self.local and kept.is_of_client]
         verdict = entry.conclude(self.options.quorum)
         if self.local in verdict.restoring:
+            self._again += mine
             self._give_way()
             return
         if verdict.restoring and self.local == verdict.sender:
@@ -341,13 +385,17 @@ class Node:
     def _give_way(self) -> None:
         """Another partition's state stands: what is held here belongs to the past."""
         self.phase = Phase.CATCHING_UP
-        if self._state is not None:
-            self._held.clear()
-            self._replica.forget_replies()
-            reason = "the node has taken over the state of another partition: connect again"
-            self._out.effects.append(Logged(WARNING, f"SYNC: {reason}"))
-            self._out.effects.extend(CloseClient(client, reason) for client in sorted(self._replica.clients))
-            self._replica.clients.clear()
+        if self._state is None:
+            return
+        self._held = [payload for payload in self._held if is_of_client(payloads.read(payload))]
+        self._replica.give_way()
+        if not self._is_awaited():  # else it never came back from the last time: that is what its clients still have
+            self._remnants = self._replica.remnants()
+        reason = "the node has taken over the state of another partition: connect again"
+        self._out.effects.append(Logged(WARNING, "SYNC: the node takes over the state of another partition"))
+        for client in self._replica.strangers():
+            self._out.effects.append(CloseClient(client, reason))
+            del self._replica.clients[client]
 
     def _pump(self, entry: Entry, count: int) -> None:
         self._out.payloads.extend(encode(chunk) for chunk in entry.next_chunks(count))
@@ -378,15 +426,24 @@ class Node:
         replica = self._replica
         replica.position = entry.delivered
         replica.membership(change, now)
+        replica.awaited.install(change.members, entry.restoring, entry.configuration.ring_id.seq)
+        replica.installed(entry.cut)
+        self._stand_firm(entry.cut)
         kept, entry.kept = entry.kept, []
         for item in kept:
-            replica.position = item.position
-            replica.apply(item.sender, item.value, now)
-        held, self._held = self._held, []
-        self._out.payloads.extend(held)
-        replica.settle()
+            self._apply(item, now)
+        if not change.quorate:
+            replica.settle()
+        if self._is_awaited():
+            self._out.payloads += replica.awaited.parts(self.local, self._remnants, self._wall(now))
+        else:
+            self._release()
 
     # ---- small facts
+
+    def _is_awaited(self) -> bool:
+        """Whether this node has not told the others yet that it has the state."""
+        return self.local in self._replica.awaited.nodes
 
     def _is_coordinator(self) -> bool:
         change = self.membership

@@ -40,12 +40,31 @@ class Rung(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     time: float
 
 
-Payload = Bundle | Gone | Rung | Hello | Chunk
+class Return(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="return"):
+    """The sender has taken over the state that stands, since the cut in the ring `serial`; what it brings along.
+
+    `data` is the encoded remnant of one service (0: there is none); parts are numbered from 0 to the `last`.
+    """
+
+    serial: int
+    part: int
+    last: bool
+    time: float
+    service: int
+    data: bytes
+
+
+Payload = Bundle | Gone | Rung | Return | Hello | Chunk
 
 
 def bundle_of(service: int, requests: list[Request], time: float) -> bytes:
     """The executive's own requests, encoded for the order."""
     return encode(Bundle(service, 0, 0, len(requests), time, encode(requests)))
+
+
+def is_of_client(value: Payload) -> bool:
+    """Whether a client stands behind it, and not the executive itself."""
+    return isinstance(value, Gone) or (isinstance(value, Bundle) and value.client != 0)
 
 
 def read(payload: bytes) -> Any:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from logging import CRITICAL
 from traceback import format_exc
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from corosync_amf.ais import ErrorCode, NodeId
 from corosync_amf.engine import (
@@ -32,22 +32,26 @@ from corosync_amf.engine import (
     Run,
     Service,
 )
-from corosync_amf.wire import BadMessage, decode, encode
+from corosync_amf.wire import MESSAGE_BYTES_MAX, BadMessage, decode, encode
 
 from . import sync
 from .alarms import Alarms, Armed
 from .outbox import CloseClient, Command, Local, Logged, Outbox
-from .payloads import Bundle, Gone, Rung
+from .payloads import Bundle, Gone, Return, Rung
+from .returning import Awaited, Remnants
 from .safety import SafeEvents
 
 NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
+NEVER: Final = 1 << 62
+REMNANT_OVERHEAD_BYTES: Final = 256
 _FAULT = Failed(ErrorCode.LIBRARY, "the service failed; see the executive's log")
 _NO_QUORUM = Failed(ErrorCode.TRY_AGAIN, "partition has no quorum")
 _OUTCOME_UNKNOWN = Failed(ErrorCode.TIMEOUT, "the partition lost its quorum before every replica was known to have it")
 
 
 class Replica:
-    """`engines` by service, in the order of their numbers; `clients` of this node; `order` of what was applied last.
+    """`engines` by service, in the order of their numbers; `clients` of this node, with the services that each uses;
+    `order` of what was applied last.
 
     `position` and `safe` count payloads of the present ring: the one that is being applied, and those that every member
     is known to have.
@@ -56,12 +60,15 @@ class Replica:
     def __init__(self, local: NodeId, engines: Sequence[Engine], out: Outbox) -> None:
         self.local = local
         self.engines = {int(engine.service): engine for engine in sorted(engines, key=_number)}
-        self.clients: set[int] = set()
+        self.clients: dict[int, set[int]] = {}
         self.alarms = Alarms()
         self.order = 0
         self.quorate = False
         self.position = 0
         self.safe = 0
+        self.awaited = Awaited()
+        self._cut: int | None = None
+        self._floor = NEVER
         self._out = out
         self._request_types: dict[int, Any] = {
             number: list[engine.request_type]  # type: ignore[name-defined]
@@ -73,7 +80,7 @@ class Replica:
 
     # ---- the order
 
-    def apply(self, sender: NodeId, value: Bundle | Gone | Rung, now: float) -> None:
+    def apply(self, sender: NodeId, value: Bundle | Gone | Rung | Return, now: float) -> None:
         """Apply one value in its place in the order."""
         match value:
             case Bundle():
@@ -87,8 +94,24 @@ class Replica:
                 if message is not None:
                     origin = self._origin(Client(sender, 0), 0, time)
                     self._perform(service, self._applied(self.engines[service], message, origin), now)
+            case Return():
+                if self.awaited.take(sender, value) and value.service:
+                    self._merge(sender, value, now)
             case _:
                 assert_never(value)
+
+    def _merge(self, sender: NodeId, value: Return, now: float) -> None:
+        """A node's remnant of one service comes into the state that stands."""
+        engine = self.engines.get(value.service)
+        if engine is None or engine.remnant_type is None:
+            return
+        origin = self._origin(Client(sender, 0), 0, value.time)
+        try:
+            effects = engine.merge(decode(value.data, engine.remnant_type), origin)
+        except Exception:
+            self._tell_fault(engine, value, origin.client)
+            return
+        self._perform(value.service, effects, now)
 
     def membership(self, change: Membership, now: float) -> None:
         """Tell all engines of a membership change, in its place in the order."""
@@ -136,7 +159,7 @@ class Replica:
             self._tell_fault(engine, message, origin.client)
             return [Reply(origin, _FAULT)]
 
-    def _tell_fault(self, engine: Engine, message: Message, client: Client) -> None:
+    def _tell_fault(self, engine: Engine, message: Message | Return, client: Client) -> None:
         text = f"{engine.service.name}: {type(message).__name__} of {client} failed\n{format_exc()}"
         self._out.effects.append(Logged(CRITICAL, text))
 
@@ -151,7 +174,7 @@ class Replica:
                     if ahead:
                         self._out.event(to.number, service, message)
                     else:
-                        self._events.add(to.number, service, message, self.position if safe else 0)
+                        self._events.add(to.number, service, message, max(self.position, self._cut or 0) if safe else 0)
                 case Alarm(key, delay, message):
                     armed = None if delay is None or message is None else Armed(self.order, now + delay, message)
                     self.alarms.set(service, key, armed)
@@ -180,7 +203,7 @@ class Replica:
         client = to.client
         if client.node != self.local or client.number not in self.clients:
             return
-        if safe and self.position > self.safe:
+        if safe and max(self.position, self._floor) > self.safe:
             self._unsafe.append((self.position, client.number, to.request, message))
         else:
             self._out.reply(client.number, to.request, message)
@@ -188,29 +211,62 @@ class Replica:
     def is_safe(self, count: int) -> None:
         """Every member has the first `count` payloads of the present ring."""
         self.safe = count
-        self._events.is_safe(count)
-        while self._unsafe and 0 <= self._unsafe[0][0] <= count:
+        if self._cut is not None:
+            self._events.is_safe(count)
+        while count >= self._floor and self._unsafe and self._unsafe[0][0] <= count:
             _, client, request, message = self._unsafe.popleft()
             self._out.reply(client, request, message)
 
+    def installed(self, cut: int) -> None:
+        """A membership has taken effect; its members knew one another when `cut` payloads were delivered."""
+        self._cut = cut
+        self._events.is_safe(self.safe)
+
+    def stand_firm(self, position: int) -> None:
+        """Those who have the state are a quorum, or there need be none, if so many payloads are safe."""
+        if self._floor == NEVER:
+            self._floor = position
+            self.is_safe(self.safe)
+
     def new_ring(self) -> None:
-        """Counting begins anew. What waited goes on waiting, for the next membership."""
+        """Counting begins anew. What waited goes on waiting, until a quorum of the next membership has it."""
         self.position = self.safe = 0
+        self._cut, self._floor = None, NEVER
         self._events.new_ring()
-        self._unsafe = deque((-1, client, request, message) for _, client, request, message in self._unsafe)
+        self._unsafe = deque((0, client, request, message) for _, client, request, message in self._unsafe)
 
     def settle(self) -> None:
-        """Answer what waited in a ring that is gone: the members of this one all have the request."""
-        carried = [entry for entry in self._unsafe if entry[0] < 0]
-        self._unsafe = deque(entry for entry in self._unsafe if entry[0] >= 0)
-        self._events.is_safe(0)
-        for _, client, request, message in carried:
-            self._out.reply(client, request, message if self.quorate else _OUTCOME_UNKNOWN)
+        """The membership has no quorum: nobody can promise what waits."""
+        carried, self._unsafe = self._unsafe, deque()
+        for _, client, request, _ in carried:
+            self._out.reply(client, request, _OUTCOME_UNKNOWN)
 
-    def forget_replies(self) -> None:
-        """Nobody is there any more to be answered."""
+    # ---- giving way to another partition
+
+    def give_way(self) -> None:
+        """The state is about to be replaced: what waited to be safe will not be."""
+        for _, client, request, _ in self._unsafe:
+            self._out.reply(client, request, _OUTCOME_UNKNOWN)
         self._unsafe.clear()
         self._events.clear()
+
+    def strangers(self) -> list[int]:
+        """Clients that cannot go on in another state: a service that they use brings nothing along."""
+        lost = {service for service, engine in self.engines.items() if engine.remnant_type is None}
+        return sorted(client for client, used in self.clients.items() if not lost.isdisjoint(used))
+
+    def remnants(self) -> Remnants:
+        """What this node brings along for its clients, of the state that is about to be replaced."""
+        found: Remnants = []
+        for service, engine in self.engines.items():
+            remnant = engine.remnant(self.local) if engine.remnant_type is not None else None
+            data = b"" if remnant is None else encode(remnant)
+            if len(data) > MESSAGE_BYTES_MAX - REMNANT_OVERHEAD_BYTES:
+                text = f"{engine.service.name}: a remnant of {len(data)} bytes is too much: it is left behind"
+                self._out.effects.append(Logged(CRITICAL, text))
+            elif remnant is not None:
+                found.append((service, data))
+        return found
 
     # ---- queries
 
@@ -248,7 +304,7 @@ class Replica:
             sync.PendingAlarm(service, key, armed.generation, armed.deadline - now, encode(armed.message))
             for (service, key), armed in sorted(self.alarms.armed.items())
         ]
-        return encode(sync.Snapshot(self.order, engines, alarms))
+        return encode(sync.Snapshot(self.order, engines, alarms, self.awaited.records()))
 
     def take_over(self, data: bytes, now: float) -> int:
         """Replace the state by another replica's; return the order number at which it was cut off.
@@ -262,6 +318,7 @@ class Replica:
         ]
         for engine, state in states:
             engine.restore(state)
+        self.awaited = Awaited(snapshot.awaited)
         self.alarms = Alarms()
         for alarm in snapshot.alarms:
             message = decode(alarm.message, self.engines[alarm.service].request_type)

@@ -75,11 +75,12 @@ class PendingAlarm(msgspec.Struct, frozen=True, order=True, array_like=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
-    """One node's replicated state: each engine's snapshot, and the replicated timers."""
+    """One node's replicated state: each engine's snapshot, the replicated timers, and who is on the way back."""
 
     order: int
     engines: list[tuple[int, bytes]]
     alarms: list[PendingAlarm]
+    awaited: list[tuple[NodeId, int, int]]
 
 
 @dataclass(frozen=True, slots=True)

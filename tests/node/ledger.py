@@ -84,7 +84,7 @@ class LedgerEngine:
         self.lines = list(snapshot.lines)
 
     def remnant(self, node: NodeId) -> LedgerSnapshot | None:
-        kept = [line for line in self.lines if line.startswith("keep")]
+        kept = [line for line in self.lines if "keep" in line]
         return LedgerSnapshot(kept) if kept else None
 
     def merge(self, remnant: LedgerSnapshot, origin: Origin) -> list[Effect]:

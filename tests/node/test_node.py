@@ -111,10 +111,70 @@ def test_the_quorate_partition_stands_when_partitions_merge() -> None:
     cluster.arrange((1, 2, 3))
     cluster.deliver()
     assert [lines(cluster, n) for n in (1, 2, 3)] == [["majority"]] * 3
-    assert any(isinstance(effect, CloseClient) for effect in cluster.effects[1])
+    assert not any(isinstance(effect, CloseClient) for effect in cluster.effects[1])
     membership = cluster.nodes[2].membership
     assert membership is not None
     assert membership.joined == {1}
+
+
+def test_the_clients_of_a_node_that_gives_way_go_on_with_what_it_brings_along() -> None:
+    cluster = cluster_of(1, 2, 3)
+    connect(cluster, 1)
+    connect(cluster, 3)
+    cluster.arrange((1,), (2, 3))
+    cluster.deliver()
+    ask_to(cluster, 1, Append("keep this"), Append("and not that"))
+    ask_to(cluster, 3, Append("majority"))
+    cluster.deliver()
+    ask_to(cluster, 1, Append("sent before the merge"), first=10)
+    cluster.arrange((1, 2, 3))
+    ask_to(cluster, 1, Append("sent during the merge"), first=11)
+    cluster.deliver()
+    assert lines(cluster, 1) == ["majority", "1 brings keep this", "sent before the merge", "sent during the merge"]
+    assert lines(cluster, 2) == lines(cluster, 3) == lines(cluster, 1)
+    assert replies(cluster, 1) == dict.fromkeys((1, 2, 10, 11), Done())
+
+
+def test_what_a_node_brings_along_arrives_once_though_it_is_cut_off_again_on_its_way_back() -> None:
+    for step in range(1, 14):
+        cluster = cluster_of(1, 2, 3)
+        connect(cluster, 1)
+        cluster.arrange((1,), (2, 3))
+        cluster.deliver()
+        ask_to(cluster, 1, Append("keep this"))
+        cluster.deliver()
+        cluster.arrange((1, 2, 3))
+        ask_to(cluster, 1, Append("keep later"), first=2)
+        cluster.deliver(step)
+        cluster.arrange((1,), (2, 3))
+        cluster.deliver()
+        cluster.arrange((1, 2, 3))
+        cluster.deliver()
+        assert lines(cluster, 2) == lines(cluster, 3) == lines(cluster, 1), step
+        for text in ("keep this", "keep later"):
+            assert len([line for line in lines(cluster, 1) if line.endswith(text)]) == 1, (step, text)
+        assert replies(cluster, 1)[2] == Done(), step
+
+
+def test_a_write_is_not_acknowledged_while_those_who_have_the_state_are_no_quorum() -> None:
+    """The last survivor would take it along if it were cut off again before the other has taken over its state."""
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    connect(cluster, 1)
+    cluster.crash(3)
+    cluster.arrange((1, 2))
+    cluster.advance(MAJORITY.guard)
+    cluster.crash(2)
+    cluster.arrange((1,))
+    cluster.advance(MAJORITY.guard)
+    cluster.start(2)
+    cluster.arrange((1, 2))
+    while cluster.nodes[2].phase is not Phase.CATCHING_UP:
+        assert cluster.deliver(1)
+    ask_to(cluster, 1, Append("x" * 10, safe=True))
+    while 1 not in replies(cluster, 1):
+        assert cluster.nodes[1].quorate
+        assert cluster.deliver(1)
+    assert cluster.nodes[2].phase is Phase.RUNNING
 
 
 def test_the_last_survivor_of_a_quorum_stands_against_a_node_that_was_cut_off_before() -> None:

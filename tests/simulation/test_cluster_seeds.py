@@ -9,7 +9,7 @@ from aisexec.simulation.cluster import run_seed
 
 SEEDS = 200
 PER_TEST = 50
-FOUND_A_FAULT = (203, 218, 256, 269, 629, 828, 899, 1047)
+FOUND_A_FAULT = (203, 218, 256, 269, 629, 828, 899, 1047, 2690)
 """Seeds beyond those of every run that once showed two actives, or replicas that differed."""
 PROCESSES = 2
 
