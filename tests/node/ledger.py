@@ -84,9 +84,14 @@ class LedgerEngine:
         self.lines = list(snapshot.lines)
 
     def remnant(self, node: NodeId) -> LedgerSnapshot | None:
-        kept = [line for line in self.lines if "keep" in line]
+        kept = [said for line in self.lines if (said := _said(line)).startswith("keep")]
         return LedgerSnapshot(kept) if kept else None
 
     def merge(self, remnant: LedgerSnapshot, origin: Origin) -> list[Effect]:
-        self.lines += [f"{origin.client.node} brings {line}" for line in remnant.lines]
+        known = set(map(_said, self.lines))
+        self.lines += [f"{origin.client.node} brings {line}" for line in remnant.lines if line not in known]
         return []
+
+
+def _said(line: str) -> str:
+    return line.rpartition(" brings ")[2]
