@@ -164,9 +164,9 @@ def test_a_write_is_not_acknowledged_while_those_who_have_the_state_are_no_quoru
     cluster.arrange((1, 2))
     cluster.advance(MAJORITY.guard)
     cluster.crash(2)
-    cluster.arrange((1,))
-    cluster.advance(MAJORITY.guard)
     cluster.start(2)
+    cluster.arrange((1,), (2,))
+    cluster.advance(MAJORITY.guard)
     cluster.arrange((1, 2))
 
     def catching_up() -> bool:
