@@ -209,15 +209,16 @@ def test_a_node_that_starts_waits_for_the_guard_while_another_is_missing() -> No
     assert all(node.quorate for node in cluster.nodes.values())
 
 
-def test_what_a_partition_that_gives_way_had_queued_is_never_applied() -> None:
+def test_what_clients_of_a_node_that_gives_way_had_queued_is_applied_once_after_its_return() -> None:
     cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
     connect(cluster, 1)
     cluster.arrange((1,), (2, 3))
     cluster.deliver()
-    ask_to(cluster, 1, Append("too late"))
+    ask_to(cluster, 1, Append("queued"))
     cluster.arrange((1, 2, 3))
     cluster.deliver()
-    assert [lines(cluster, n) for n in (1, 2, 3)] == [[]] * 3
+    assert [lines(cluster, n) for n in (1, 2, 3)] == [["queued"]] * 3
+    assert replies(cluster, 1) == {1: Done()}
 
 
 def test_a_node_that_died_and_came_back_at_once_is_left_and_joined() -> None:
