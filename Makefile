@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 
 $(VENV)/.ready: pyproject.toml hatch_build.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,telephony]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,speed,telephony]'
 	touch $@
 
 demo: $(VENV)/.ready
