@@ -234,11 +234,8 @@ class LckService(ServiceClient):
 
     def outcome_of(self, answer: m.Verdict | AisError) -> m.Verdict | AisError:
         """What became of a request, as the agreed version says it: too many locks were a status once."""
-        if self.version < "B.02":
-            return m.Verdict(int(LockStatus.NO_MORE)) if isinstance(answer, NoResources) else answer
-        if isinstance(answer, m.Verdict) and answer.status == LockStatus.NO_MORE:
-            return NoResources("there are too many locks")
-        return answer
+        is_full = isinstance(answer, m.Verdict) and answer.status == LockStatus.NO_MORE
+        return NoResources("there are too many locks") if is_full and self.version >= "B.02" else answer
 
     def check_room(self) -> None:
         """Raises: TryAgain: the application does not read its events."""

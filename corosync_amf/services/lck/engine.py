@@ -28,7 +28,7 @@ from corosync_amf.engine import (
     Service,
 )
 from corosync_amf.engine import failed as refusal
-from corosync_amf.errors import AisError, BadFlags, InvalidParam, NoResources, NotExist, TooBig
+from corosync_amf.errors import AisError, BadFlags, InvalidParam, NotExist, TooBig
 
 from . import messages as m
 from .deadlock import cycle_of
@@ -167,10 +167,7 @@ class LckEngine:
             if handle is None or owner is None or each.lock in owner.claims:
                 continue
             claim = Claim(handle, each.lock, each.mode, each.flags, each.waiter_signal)
-            try:
-                answer, told = self._decide(claim, origin.order)
-            except NoResources:
-                answer, told = NO_MORE, []
+            answer, told = self._decide(claim, origin.order)
             if isinstance(answer, m.Verdict):
                 effects.append(Event(each.client, m.Decided(each.lock, answer)))
             effects += told
@@ -191,15 +188,12 @@ class LckEngine:
         return [Reply(origin, answer), *told]
 
     def _decide(self, claim: Claim, token: int) -> tuple[m.LockReply, list[Effect]]:
-        """Grant, refuse or queue a new claim; and tell those who now hold what somebody waits for.
-
-        Raises: NoResources.
-        """
+        """Grant, refuse or queue a new claim; and tell those who now hold what somebody waits for."""
         resource, mode, flags = claim.resource, claim.mode, claim.flags
         if mode == EX and claim.handle.exclusive is not None:
             return DUPLICATE_EX, []
         if self._store.claims >= LOCKS_MAX:
-            raise NoResources(f"there are {LOCKS_MAX} locks already")
+            return NO_MORE, []
         if self._quorate and not resource.waiting and resource.admits(mode):
             resource.grant(claim, token)
             self._store.add(claim)

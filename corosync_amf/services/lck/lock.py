@@ -194,6 +194,8 @@ class Lock:
         except BaseException:
             service.release(m.Unlock(self.lock_id))  # it may not have been sent; a second one does no harm
             raise
+        finally:
+            service.forget_lock(self)  # only now: before the answer come the last events of it
 
     def unlock_async(self, *, invocation: int | None = None) -> Pending[None]:
         """`unlock` without waiting; the outcome is also an event, ResourceUnlocked.
@@ -210,6 +212,7 @@ class Lock:
         service.check_room()
 
         def event(number: int, _: None, error: AisError | None) -> ResourceUnlocked:
+            service.forget_lock(self)
             return ResourceUnlocked(number, error)
 
         pending = service.submit(m.Unlock(self.lock_id), Done, lambda _: None, event, invocation=number)
@@ -252,29 +255,29 @@ class Lock:
         if self.is_settled:
             return False
         if isinstance(outcome, AisError):
-            self._end(outcome)
+            self.shut(outcome)
             return True
         self.status = LockStatus(outcome.status)
         if self.status is not LockStatus.GRANTED:
-            self._end(_REFUSALS[outcome.status](outcome.cycle))
+            self.shut(_REFUSALS[outcome.status](outcome.cycle))
             return True
         self.token = outcome.token
         self._settled()
         return True
 
     def shut(self, error: AisError | NotGranted) -> None:
-        """The lock ends with its resource handle."""
+        """It is not there any more, or never was."""
         self._end(error)
+        self.resource.service.forget_lock(self)
 
     def drop(self) -> None:
         """Give it back without waiting, whatever its state is."""
         if not self._is_over:
-            self._end(NotExist("the lock was given back"))
+            self.shut(NotExist("the lock was given back"))
             self.resource.service.release(m.Unlock(self.lock_id))
 
     def _end(self, error: AisError | NotGranted) -> None:
         self._is_over = True
-        self.resource.service.forget_lock(self)
         if not self.is_settled:
             self._refusal = error
             self._settled()
