@@ -10,10 +10,12 @@ import pytest
 
 from corosync_amf import connect, errors, lck
 from corosync_amf.ais import DispatchFlags
+from corosync_amf.engine import Effect
 from corosync_amf.errors import AisError
 from corosync_amf.services.clm.engine import ClmEngine
 from corosync_amf.services.lck import LockFlags, LockMode, LockStatus, NotGranted, ResourceOpenFlags
 from corosync_amf.services.lck import engine as lck_engine
+from corosync_amf.services.lck import messages as m
 from corosync_amf.services.lck import store as lck_store
 from corosync_amf.services.lck import values as limits
 from corosync_amf.services.lck.engine import LckEngine
@@ -461,7 +463,7 @@ async def test_an_unlock_without_waiting_is_an_event_too(sessions: Sessions) -> 
     lock = await a.lock()
     pending = lock.unlock_async(invocation=3)
     assert pending.invocation == 3
-    assert await pending is None
+    await pending
     assert await sessions.events("a", 1) == [lck.ResourceUnlocked(3, None)]
     with pytest.raises(errors.NotExist):
         await lock.unlock()
@@ -482,13 +484,13 @@ async def test_who_does_not_read_waiter_events_works_on(sessions: Sessions) -> N
             await lock.unlock()
         await sessions.services["b"].dispatch(ALL, lambda event: None)
     assert 0 < service.session.waiting(service.service) <= limits.EVENTS_MAX  # those of locks given back go first
-    held = [await a.lock(PR) for _ in range(30)]
+    shared = [await a.lock(PR) for _ in range(30)]
     b.lock_async(EX, waiter_signal=1)
     await sessions.waiting(1)
     await service.resource_list()
     last: list[Any] = []
     await service.dispatch(ALL, last.append)
-    assert [event.lock for event in last[-30:]] == held
+    assert [event.lock for event in last[-30:]] == shared
 
 
 # ---- giving up
@@ -726,3 +728,81 @@ async def test_resources_and_their_locks_can_be_looked_at(sessions: Sessions) ->
     for name, error in (("nothing", errors.NotExist), ("", errors.InvalidParam), ("x" * 2049, errors.TooBig)):
         with pytest.raises(error):
             await service.resource_describe(name)
+
+
+# ---- quorum, and partitions that meet again
+
+
+async def test_without_quorum_nothing_is_granted_but_everything_can_be_given_up() -> None:
+    async with (
+        loopback(lambda: [ClmEngine(), LckEngine()], 3, quorum=True) as cluster,
+        on(cluster, 1) as there,
+        on(cluster, 3, retry=False) as service,
+    ):
+        resource, theirs = await service.resource_open("r"), await there.resource_open("r")
+        other = await service.resource_open("s")
+        lock, second = await resource.lock(), await other.lock()
+        waiting = theirs.lock_async()
+        cluster.network.partition([1, 2], [3])
+        await eventually(lambda: cluster.nodes[3].sees(1) and cluster.nodes[1].sees(2))
+        await waiting.granted()
+        assert waiting.token is not None
+        assert lock.token is not None
+        assert waiting.token > lock.token
+        for call in (
+            lambda: resource.lock(PR),
+            lambda: service.resource_open("x"),
+            resource.lock_purge,
+            lambda: resource.lock_async(PR).granted(),
+        ):
+            with pytest.raises(errors.TryAgain, match="no quorum"):
+                await call()
+        assert [each.name for each in await service.resource_list()] == ["r", "s"]
+        await lock.unlock()
+        await other.close()
+        with pytest.raises(errors.BadHandle):
+            await second.unlock()
+
+
+class Merging(LckEngine):
+    """A purge of "merge" stands for what happens to the clients of node 1 when their partition gives way."""
+
+    def apply(self, message: Any, origin: Any) -> list[Effect]:
+        effects = super().apply(message, origin)
+        if isinstance(message, m.Purge) and message.handle == self.trigger:
+            remnant = self.remnant(origin.client.node)
+            assert remnant is not None
+            self.restore(m.Snapshot(True))
+            effects += self.merge(remnant, origin)
+        return effects
+
+    trigger = 0
+
+
+async def test_who_held_a_lock_on_the_side_that_gave_way_is_told_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with loopback(lambda: [ClmEngine(), Merging()], 1) as cluster, on(cluster) as service:
+        holding, waiting = await service.resource_open("r"), await service.resource_open("s")
+        merge = await service.resource_open("merge")
+        monkeypatch.setattr(Merging, "trigger", merge.number)
+        first, second = await holding.lock(PR), await holding.lock(PR)
+        async with on(cluster) as other, other.resource_open("s") as theirs:
+            await theirs.lock()
+            request = waiting.lock_async(PR, invocation=4)
+            async with holding.lock(PR) as third:
+                await merge.lock_purge()
+            with pytest.raises(errors.BadHandle, match="another"):
+                await first.unlock()
+            with pytest.raises(errors.BadHandle, match="another"):
+                await holding.lock()
+            with pytest.raises(errors.BadHandle):
+                await holding.close()
+            await request.granted()
+            events: list[Any] = []
+            await service.dispatch(ALL, events.append)
+            assert [type(event) for event in events] == [lck.LockLost] * 3 + [lck.LockGranted]
+            assert [event.lock for event in events] == [first, second, third, request]
+            assert "another" in events[0].reason
+            assert not first.is_held
+            async with service.resource_open("r") as again, again.lock(EX, NO_QUEUE):
+                pass
+            await request.unlock()

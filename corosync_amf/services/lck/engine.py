@@ -91,8 +91,8 @@ class LckEngine:
     def query(self, message: m.LckQuery, client: Client) -> Message:
         """See `Engine`."""
         match message:
-            case m.ListResources(after, count):
-                names = sorted(name for name in self._store.resources if name > after)
+            case m.ListResources(beyond, count):
+                names = sorted(name for name in self._store.resources if name > beyond)
                 chosen = names[: max(0, min(count, LISTED_MAX))]
                 return m.Resources(tuple(self._store.resources[name].status() for name in chosen))
             case m.Describe(name):

@@ -71,9 +71,9 @@ LckRequest = Lock | Unlock | Withdraw | Open | Close | Purge | ClientGone
 
 
 class ListResources(Query, frozen=True):
-    """At most `count` resources whose names come after `after`. Answered by Resources."""
+    """At most `count` resources whose names come after `beyond`. Answered by Resources."""
 
-    after: str
+    beyond: str
     count: int
 
 
