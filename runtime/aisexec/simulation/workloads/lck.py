@@ -14,7 +14,7 @@ or it is told that the lock is lost. What must hold:
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from aisexec.node import NodeEvent
 from aisexec.simulation.callers import Caller
@@ -76,7 +76,7 @@ class Session:
 class LckWorkload:
     """See the module. `may_act` says whether the lease of a node holds; the world sets it."""
 
-    service: ClassVar[Service] = Service.LCK
+    service: Service = Service.LCK
 
     def __init__(self, nodes: list[NodeId], rng: random.Random) -> None:
         self.may_act: Callable[[NodeId], bool] = lambda node: True
