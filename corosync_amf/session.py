@@ -193,8 +193,15 @@ class Session:
         self._put(service, encoded, Call(pending.arrived))
         return pending
 
-    def post(self, service: Service, message: Request) -> None:
-        """Hand `message` over; nobody waits for its reply.
+    def expect(self, finish: Callable[[], T], *, invocation: int = 0) -> Pending[T]:
+        """What can be awaited for something that an event will bring. Call its `arrived(None)` when it has come: then
+        `finish()` gives the result, or raises it.
+        """
+        return Pending(self._turns, invocation, lambda _: finish())
+
+    def post(self, service: Service, message: Request, *, is_owed: bool = False) -> None:
+        """Hand `message` over; nobody waits for its reply. `is_owed`: it gives something back, and is never refused
+        because too much is waiting.
 
         Raises: TryAgain: too much is waiting to be handed over; TooBig; Library: the executive is gone.
         """
@@ -203,7 +210,7 @@ class Session:
         if self._credit:
             self._credit -= 1
             self._put(service, encoded, Call())
-        elif len(self._posted) < POSTED_WAITING_MAX:
+        elif is_owed or len(self._posted) < POSTED_WAITING_MAX:
             self._posted.append((service, encoded))
         else:
             raise TryAgain(f"{POSTED_WAITING_MAX} requests of this session wait for their turn")

@@ -12,6 +12,8 @@ from corosync_amf.services.ckpt import messages as ckpt
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import messages as clm
 from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.lck import messages as lck
+from corosync_amf.services.lck.engine import LckEngine
 
 from .harness import Replicas
 
@@ -30,6 +32,9 @@ ATTRIBUTES = st.sampled_from(
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "handle": st.integers(1, 2),
     "handles": st.lists(st.integers(0, 3), max_size=3).map(tuple),
+    "beyond": NAMES,
+    "lock": st.integers(0, 3) | INTS,
+    "mode": st.integers(0, 3) | INTS,
     "name": NAMES,
     "open_flags": st.sampled_from([3, 7]) | FLAGS,
     "flags": FLAGS,
@@ -104,3 +109,9 @@ def test_no_request_makes_the_checkpoint_engine_raise(steps: list[Any]) -> None:
 @given(steps_of(clm.ClmRequest, clm.ClmQuery))
 def test_no_request_makes_the_membership_engine_raise(steps: list[Any]) -> None:
     run(ClmEngine, clm.Track(0x14), steps)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps_of(lck.LckRequest, lck.LckQuery))
+def test_no_request_makes_the_lock_engine_raise(steps: list[Any]) -> None:
+    run(LckEngine, lck.Open(1, "c", 1), steps)

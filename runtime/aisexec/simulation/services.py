@@ -14,7 +14,7 @@ from aisexec.engines import engines_of
 from aisexec.node import ClientLost
 from aisexec.outbox import CloseClient, ToClient
 from aisexec.simulation.cluster import ClusterWorld, Result
-from aisexec.simulation.workloads import Workload
+from aisexec.simulation.workloads import Watching, Workload
 from corosync_amf.ais import NodeId
 from corosync_amf.config import parse_amf
 from corosync_amf.engine import Engine
@@ -39,12 +39,27 @@ class ServicesWorld(ClusterWorld):
         self.workloads = [
             make(self.nodes, random.Random(f"workload {number} {seed}")) for number, make in enumerate(workloads)
         ]
+        for workload in self.workloads:
+            if isinstance(workload, Watching):
+                workload.may_act = self._may_act
         self._clients_of: dict[NodeId, dict[int, int]] = {node: {} for node in self.nodes}
         """Per node: the client number of each workload that is connected there."""
 
     def engines(self) -> list[Engine]:
         """The engines of one node."""
         return engines_of(AmfEngine(self._model))
+
+    # ---- for workloads that watch
+
+    def _may_act(self, node_id: NodeId) -> bool:
+        return node_id in self.stacks and self._may_work(node_id)
+
+    def _check_membership(self, node_id: NodeId) -> None:
+        super()._check_membership(node_id)
+        change = self.stacks[node_id].node.membership
+        for workload in self.workloads:
+            if isinstance(workload, Watching) and change is not None:
+                workload.installed(node_id, change)
 
     # ---- clients
 

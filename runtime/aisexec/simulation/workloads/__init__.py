@@ -1,11 +1,11 @@
 """What clients of each service do in a simulated cluster, and what must hold of what they were told."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from aisexec.node import NodeEvent
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Engine, Service
+from corosync_amf.engine import Engine, Membership, Service
 
 
 class Workload(Protocol):
@@ -36,3 +36,14 @@ class Workload(Protocol):
 
     def check(self, engines: Mapping[NodeId, Engine]) -> list[str]:
         """What is wrong, in words, of all that was heard and of the replicas; asked when all is settled."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A workload that judges what it is told by what happens to the nodes."""
+
+    may_act: Callable[[NodeId], bool]
+    """Whether the node runs and its lease holds; the world sets it."""
+
+    def installed(self, node: NodeId, change: Membership) -> None:
+        """The node has installed a membership."""
