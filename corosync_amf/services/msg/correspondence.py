@@ -19,7 +19,7 @@ CLIENTS_MAX: Final = 65_536
 WAITING_MAX: Final = 1024
 """SendReceives of one client that wait."""
 DELETED: Final = Failed(ErrorCode.NOT_EXIST, "the message was deleted before it was answered")
-ANSWER_LOST: Final = Failed(ErrorCode.TIMEOUT, "the reply was given to a partition that was cut off")
+ANSWER_LOST: Final = Failed(ErrorCode.NOT_EXIST, "the message was answered, but the answer was lost with a partition")
 GIVEN_UP: Final = Failed(ErrorCode.TIMEOUT, "the sender waits no more")
 
 

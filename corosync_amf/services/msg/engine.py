@@ -28,14 +28,14 @@ from corosync_amf.engine import (
     Service,
 )
 from corosync_amf.engine import failed as refusal
-from corosync_amf.errors import Access, AisError, BadFlags, Interrupt, InvalidParam, NoResources, NotExist, TimedOut
+from corosync_amf.errors import Access, AisError, BadFlags, Interrupt, InvalidParam, NoResources, NotExist
 
 from . import messages as m
 from .capacity import updated
 from .correspondence import Correspondence
 from .directory import Directory, announced
-from .groups import CHANGE_FLAGS, Group, is_trackable
-from .limits import check_body, check_thresholds
+from .groups import Group
+from .limits import CHANGE_FLAGS, check_body, check_thresholds, is_trackable
 from .store import GETS_MAX, Queue
 from .values import MESSAGE_BYTES_MAX, REPLY_BYTES_MAX, QueueGroupPolicy, QueueOpenFlags
 
@@ -44,7 +44,6 @@ DISCARD = int(QueueOpenFlags.EMPTY)
 CLOSED = Failed(ErrorCode.BAD_HANDLE, "the queue was closed")
 CANCELLED = refusal(Interrupt("message_cancel was called"))
 WITHDRAWN = Failed(ErrorCode.TIMEOUT, "the receiver waits no more")
-EMPTY = refusal(TimedOut("there is no message"))
 SEND_AGAIN = Failed(ErrorCode.TRY_AGAIN, "the partition was cut off before the message was sent")
 
 Administration = (
@@ -391,7 +390,7 @@ class MsgEngine:
             effects: list[Effect] = [Reply(origin, numbered[1], safe=True)]
             return effects if queue.thresholds is None else updated(queue) + effects
         if not message.waits:
-            return [Reply(origin, EMPTY)]
+            return [Reply(origin, m.Withdrawn(False))]
         queue.gets[number] = origin
         return []
 

@@ -11,9 +11,7 @@ from .messages import GroupChanged, GroupRecord
 from .store import Queue
 from .values import GroupChange, GroupNotification, GroupView, QueueGroupPolicy
 
-CHANGES, CHANGES_ONLY = int(TrackFlags.CHANGES), int(TrackFlags.CHANGES_ONLY)
-CHANGE_FLAGS: Final = CHANGES | CHANGES_ONLY
-TRACK_FLAGS: Final = int(TrackFlags.CURRENT) | CHANGE_FLAGS
+CHANGES_ONLY: Final = int(TrackFlags.CHANGES_ONLY)
 NO_CHANGE, REMOVED = GroupChange.NO_CHANGE, GroupChange.REMOVED
 EVERYWHERE: Final = 0
 """The turn that all nodes share, among those of each node."""
@@ -147,8 +145,3 @@ def _is_local(queue: Queue, node: NodeId) -> bool:
 def gone(name: str, clients: Sequence[Client]) -> list[Effect]:
     """What those hear who followed a group that is not there any more."""
     return [Event(client, GroupChanged(name, None)) for client in clients]
-
-
-def is_trackable(flags: int) -> bool:
-    """Whether a group can be tracked with these flags."""
-    return 0 < flags <= TRACK_FLAGS and flags & CHANGE_FLAGS != CHANGE_FLAGS

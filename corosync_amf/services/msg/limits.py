@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from corosync_amf.ais import NAME_BYTES_MAX
+from corosync_amf.ais import NAME_BYTES_MAX, TrackFlags
 from corosync_amf.errors import BadFlags, InvalidParam, TooBig
 
 from .messages import Attributes, Body
@@ -22,6 +22,8 @@ from .values import (
 CREATE: Final = int(QueueOpenFlags.CREATE)
 OPEN_FLAGS: Final = int(QueueOpenFlags.CREATE | QueueOpenFlags.RECEIVE_CALLBACK | QueueOpenFlags.EMPTY)
 CREATION_FLAGS: Final = int(CreationFlags.PERSISTENT)
+CHANGE_FLAGS: Final = int(TrackFlags.CHANGES | TrackFlags.CHANGES_ONLY)
+TRACK_FLAGS: Final = int(TrackFlags.CURRENT) | CHANGE_FLAGS
 
 
 def check_opening(flags: int, attributes: Attributes | None) -> None:
@@ -72,3 +74,8 @@ def check_thresholds(thresholds: QueueThresholds, size: Sizes) -> None:
         if not 0 <= available <= reached <= size[each]:
             what = f"available {available}, reached {reached}, size {size[each]}"
             raise InvalidParam(f"thresholds of priority {each} are not in ascending order: {what}")
+
+
+def is_trackable(flags: int) -> bool:
+    """Whether a group can be tracked with these flags."""
+    return 0 < flags <= TRACK_FLAGS and flags & CHANGE_FLAGS != CHANGE_FLAGS

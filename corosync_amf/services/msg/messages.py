@@ -107,7 +107,7 @@ class Respond(Request, frozen=True):
 
 
 class Get(Request, frozen=True):
-    """Take the next message, and wait for one if need be (`waits`). Answered by Got.
+    """Take the next message, and wait for one if need be (`waits`). Answered by Got, without waiting by Withdrawn, too.
 
     The message stays in hand until the client says that it has been taken: `taken` are the numbers of gets whose
     messages the application has.
