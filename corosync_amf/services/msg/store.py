@@ -104,7 +104,7 @@ class Queue:
     def has_room(self, priority: int, size: int) -> bool:
         """Whether a message of `size` bytes fits. Into an area of size 0 none does."""
         limit = self.size[priority]
-        fits = size <= limit - self.used[priority] or (not size and limit > 0)
+        fits = size <= limit - self.used[priority] if size else limit > 0
         return fits and len(self.areas[priority]) < AREA_MESSAGES_MAX
 
     def check_room(self, priority: int, size: int) -> None:
