@@ -215,6 +215,10 @@ class Session:
         else:
             raise TryAgain(f"{POSTED_WAITING_MAX} requests of this session wait for their turn")
 
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call `function` in the next round of the event loop. What it hands over travels with what others do."""
+        self._soon(function)
+
     async def _persist(self, attempt: Callable[[], Any], timeout: float | None, retry: bool) -> Any:
         """Attempt again what raises TryAgain, as long as that is wanted."""
         if timeout is None:

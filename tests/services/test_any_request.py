@@ -14,6 +14,8 @@ from corosync_amf.services.clm import messages as clm
 from corosync_amf.services.clm.engine import ClmEngine
 from corosync_amf.services.lck import messages as lck
 from corosync_amf.services.lck.engine import LckEngine
+from corosync_amf.services.msg import messages as msg
+from corosync_amf.services.msg.engine import MsgEngine
 
 from .harness import Replicas
 
@@ -57,12 +59,28 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "extents": st.lists(st.builds(ckpt.Extent, IDS, NUMBERS, st.none() | NUMBERS), max_size=3),
     "changes": st.lists(st.builds(ckpt.Change, IDS, st.none() | st.binary(max_size=20)), max_size=3),
 }
+MSG_ATTRIBUTES = msg.Attributes(0, (100, 100, 0, 50), 5.0)
+MSG_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "open_flags": st.sampled_from([0, 1, 2, 7]) | FLAGS,
+    "attributes": st.none()
+    | st.just(MSG_ATTRIBUTES)
+    | st.builds(msg.Attributes, FLAGS, st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), TIMES),
+    "number": st.integers(0, 5) | INTS,
+    "settled": st.lists(st.integers(0, 5), max_size=2).map(tuple),
+    "taken": st.lists(st.integers(0, 5), max_size=2).map(tuple),
+    "destination": NAMES,
+    "group": NAMES,
+    "after": NAMES,
+    "body": st.builds(msg.Body, st.binary(max_size=60), NUMBERS, NUMBERS, NUMBERS, st.none() | NAMES),
+    "sender_id": st.integers(0, 40) | INTS,
+}
 CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 
 
-def messages_of(union: Any) -> st.SearchStrategy[Any]:
+def messages_of(union: Any, more: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
     kinds = [kind for kind in get_args(union) if kind is not ClientGone]
-    fields = {kind: {name: FIELDS[name] for name in kind.__struct_fields__ if name in FIELDS} for kind in kinds}
+    known = FIELDS | more
+    fields = {kind: {name: known[name] for name in kind.__struct_fields__ if name in known} for kind in kinds}
     return st.one_of([st.builds(kind, **fields[kind]) for kind in kinds] + [st.just(ClientGone())])
 
 
@@ -91,9 +109,13 @@ def lose(replicas: Replicas, node: NodeId) -> None:
         replicas.change(joined={1, 2, 3} - set(replicas.members))
 
 
-def steps_of(requests: Any, queries: Any) -> st.SearchStrategy[list[Any]]:
-    request = st.tuples(st.just("request"), CLIENTS, messages_of(requests))
-    query = st.tuples(st.just("query"), CLIENTS, messages_of(queries).filter(lambda each: each != ClientGone()))
+def steps_of(
+    requests: Any, queries: Any, more: dict[str, st.SearchStrategy[Any]] | None = None
+) -> st.SearchStrategy[list[Any]]:
+    request = st.tuples(st.just("request"), CLIENTS, messages_of(requests, more or {}))
+    query = st.tuples(
+        st.just("query"), CLIENTS, messages_of(queries, more or {}).filter(lambda each: each != ClientGone())
+    )
     lost = st.tuples(st.just("lose"), st.integers(1, 3))
     wait = st.tuples(st.just("wait"), st.floats(0, 20))
     return st.lists(st.one_of(request, request, request, query, lost, wait), max_size=30)
@@ -115,3 +137,6 @@ def test_no_request_makes_the_membership_engine_raise(steps: list[Any]) -> None:
 @given(steps_of(lck.LckRequest, lck.LckQuery))
 def test_no_request_makes_the_lock_engine_raise(steps: list[Any]) -> None:
     run(LckEngine, lck.Open(1, "c", 1), steps)
+@given(steps_of(msg.MsgRequest, msg.MsgQuery, MSG_FIELDS))
+def test_no_request_makes_the_message_engine_raise(steps: list[Any]) -> None:
+    run(MsgEngine, msg.Open(1, "c", 1, MSG_ATTRIBUTES), steps)

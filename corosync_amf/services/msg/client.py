@@ -1,26 +1,572 @@
-"""MSG as an application uses it.
+"""Message queues as an application uses them.
 
-Source: SAI-AIS-MSG-B.03.01.
+    async with initialize() as service:
+        inbox = await service.queue_open("orders", QueueCreationAttributes())
+        await service.message_send("orders", Message(b"order 1"))
+        message = await inbox.message_get()
+
+Source: SAI-AIS-MSG-B.03.01 chapter 3.
 """
 
-from typing import ClassVar
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final, TypeVar
 
-from corosync_amf.engine import Service
-from corosync_amf.service import SUPPORTED, Opening, ServiceClient
+import anyio
+
+from corosync_amf.ais import TrackFlags
+from corosync_amf.engine import Done, Request, Service
+from corosync_amf.errors import (
+    AisError,
+    BadHandle,
+    InvalidParam,
+    Library,
+    NotExist,
+    QueueFull,
+    QueueNotAvailable,
+    TimedOut,
+    Transient,
+)
+from corosync_amf.service import (
+    SUPPORTED,
+    Opening,
+    Pending,
+    ServiceClient,
+    check_enum,
+    check_flags,
+    check_timeout,
+)
+from corosync_amf.session import Session
 
 from . import messages as m
-from .values import Callback
+from .arguments import body_of, name_of, opening_of, sender_id_of, track_flags_of
+from .events import Incoming, MessageDelivered, QueueOpened
+from .limits import CHANGE_FLAGS, check_body, check_name, check_opening
+from .queue import WITHDRAW_SECONDS, Queue, received
+from .values import (
+    LIMITS,
+    MESSAGE_BYTES_MAX,
+    REPLY_BYTES_MAX,
+    AckFlags,
+    Callback,
+    GroupView,
+    LimitId,
+    Message,
+    QueueCreationAttributes,
+    QueueGroupPolicy,
+    QueueOpenFlags,
+    QueueStatus,
+    Received,
+    SenderId,
+)
+
+CLOSE_SECONDS: Final = 5.0
+WAITING_PLACES: Final = 96
+"""Of the 256 requests that a session may have under way, so many may be gets, and so many senders that wait for a
+reply: what they wait for needs a place, too."""
+SILENT: Final = (NotExist, QueueFull, QueueNotAvailable)
+
+T = TypeVar("T")
 
 
 class MsgService(ServiceClient):
-    """A session with the service. Get it with `initialize`; iterate over it for its events."""
+    """A session with the message service. Get it with `initialize`; iterate over it for its events."""
 
     service: ClassVar[Service] = Service.MSG
     versions: ClassVar[tuple[str, ...]] = SUPPORTED["MSG"]
     callback = Callback
     event_type = m.MsgEvent
+    numbers: ClassVar = itertools.count(1)
+    """Of queues, gets, and messages: no number comes twice on one connection."""
+
+    def __init__(self, session: Session, **arguments: Any) -> None:
+        """For `initialize`."""
+        super().__init__(session, **arguments)
+        self._open: dict[int, Queue] = {}
+        self._tracked: set[str] = set()
+        self._incoming = Incoming(session, self._open, self._tracked)
+        self._settled: list[int] = []
+        self._receiving = anyio.Semaphore(WAITING_PLACES, fast_acquire=True)
+        self.getting = anyio.Semaphore(WAITING_PLACES, fast_acquire=True)
+
+    async def start(self) -> None:
+        """See `ServiceClient`."""
+        self.session.divert(Service.MSG, self._incoming.stream_of)
+
+    async def stop(self) -> None:
+        """See `ServiceClient`."""
+        for group in sorted(self._tracked):
+            self.release(m.TrackStop(group))
+        queues = [self._open[number] for number in sorted(self._open) if self._open[number].is_open]
+        taken = tuple(itertools.chain.from_iterable(queue.shut() for queue in queues))
+        if queues:
+            await self.close_handles([queue.number for queue in queues], taken)
+
+    def translate(self, message: Any) -> object | None:
+        """See `ServiceClient`."""
+        return self._incoming.public(message)
+
+    # ---- queues
+
+    def queue_open(
+        self,
+        name: str,
+        creation_attributes: QueueCreationAttributes | None = None,
+        open_flags: QueueOpenFlags | None = None,
+        *,
+        timeout: float | None = 10.0,
+    ) -> Opening[Queue]:
+        """Open a queue, and create it when it is not there and CREATE and attributes are given: await or enter it.
+
+        `open_flags` None: CREATE exactly when attributes are given. `timeout` in seconds, None: for ever.
+
+        Raises: BadFlags: unknown bits; InvalidParam: CREATE without attributes or the reverse, negative times; Init:
+        RECEIVE_CALLBACK without Callback.RECEIVED; TooBig: name, an area or all; NotExist (SA_AIS_ERR_NOT_EXIST): not
+        there, without CREATE; Exist (SA_AIS_ERR_EXIST): there, with other attributes; Busy (SA_AIS_ERR_BUSY): open
+        already; NoResources; TimedOut.
+        Source: saMsgQueueOpen.
+        """
+
+        async def open() -> Queue:
+            self.check_open()
+            request = self._request_to_open(name, open_flags, creation_attributes, timeout=timeout)
+            queue = self._prepared(request)
+            try:
+                opened = await self.request(
+                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
+                )
+            except BaseException:
+                self.forget(queue)
+                raise
+            return self._opened(queue, opened)
+
+        return Opening(open, Queue.close)
+
+    def queue_open_async(
+        self,
+        name: str,
+        creation_attributes: QueueCreationAttributes | None = None,
+        open_flags: QueueOpenFlags | None = None,
+        *,
+        invocation: int | None = None,
+    ) -> Pending[Queue]:
+        """`queue_open` without waiting; the outcome is also an event, QueueOpened.
+
+        Raises: BadFlags, InvalidParam, TooBig; Init: also without Callback.OPEN. Others: in the outcome.
+        Source: saMsgQueueOpenAsync.
+        """
+        self.check_open()
+        number = self.invocation(invocation)
+        request = self._request_to_open(name, open_flags, creation_attributes, Callback.OPEN)
+        queue = self._prepared(request)
+
+        def event(number: int, opened: Queue | None, error: AisError | None) -> QueueOpened:
+            if error is not None:
+                self.forget(queue)
+            return QueueOpened(number, opened, error)
+
+        try:
+            return self.submit(request, m.Opened, lambda opened: self._opened(queue, opened), event, invocation=number)
+        except AisError:
+            self.forget(queue)
+            raise
+
+    def _request_to_open(
+        self,
+        name: str,
+        open_flags: QueueOpenFlags | None,
+        attributes: QueueCreationAttributes | None,
+        *needed: Callback,
+        timeout: float | None = None,
+    ) -> m.Open:
+        name, flags, given = opening_of(name, open_flags, attributes)
+        check_timeout(timeout)
+        for callback in (*needed, *([Callback.RECEIVED] if flags & QueueOpenFlags.RECEIVE_CALLBACK else ())):
+            self.check_callback(callback)
+        check_name(name)
+        check_opening(flags, given)
+        return m.Open(next(self.numbers), name, flags, given)
+
+    def _prepared(self, request: m.Open) -> Queue:
+        """The queue that is to be, known before the first event for it can come."""
+        queue = self._open[request.handle] = Queue(self, request.handle, request.name)
+        return queue
+
+    def _opened(self, queue: Queue, opened: m.Opened) -> Queue:
+        if not self.is_open:
+            self.release(m.Close((queue.number,)))
+            raise BadHandle("the service was finalized meanwhile")
+        queue.begin(opened.attributes)
+        return queue
+
+    async def queue_status_get(self, name: str) -> QueueStatus:
+        """What a queue was made for, when it was closed, and how full it is. The answer is local.
+
+        Raises: InvalidParam; NotExist (SA_AIS_ERR_NOT_EXIST): no such queue.
+        Source: saMsgQueueStatusGet.
+        """
+        self.check_open()
+        return (await self.ask(m.GetStatus(_name(name)), m.Status)).status
+
+    async def queue_unlink(self, name: str) -> None:
+        """Delete a queue: at once if it is closed, else when it is closed. Nothing can be sent to it any more.
+
+        Raises: InvalidParam; NotExist (SA_AIS_ERR_NOT_EXIST): no such queue.
+        Source: saMsgQueueUnlink.
+        """
+        self.check_open()
+        await self.request(m.Unlink(_name(name)), Done)
+
+    async def queue_purge(self, name: str) -> int:
+        """Discard the messages that wait in a queue, whoever has it open; return how many. For operators.
+
+        Raises: InvalidParam; NotExist: no such queue.
+        """
+        self.check_open()
+        return (await self.request(m.Purge(_name(name)), m.Purged)).count
+
+    async def queue_list(self) -> list[m.QueueLine]:
+        """All queues, in the order of their names: who has them open and what is in them. For operators."""
+        self.check_open()
+        found: list[m.QueueLine] = []
+        while page := (await self.ask(m.ListQueues(found[-1].name if found else ""), m.Queues)).lines:
+            found += page
+        return found
+
+    # ---- groups
+
+    async def queue_group_create(self, name: str, policy: QueueGroupPolicy) -> None:
+        """Make a queue group, empty.
+
+        Raises: InvalidParam: policy, name; TooBig; Exist (SA_AIS_ERR_EXIST): a group or queue has this name;
+        NoResources: 1024 groups.
+        Source: saMsgQueueGroupCreate.
+        """
+        self.check_open()
+        name, kind = name_of(name), check_enum(policy, QueueGroupPolicy, "policy")
+        check_name(name)
+        await self.request(m.CreateGroup(name, kind), Done)
+
+    async def queue_group_delete(self, name: str) -> None:
+        """Delete a group; its queues stay. Raises: InvalidParam; NotExist (SA_AIS_ERR_NOT_EXIST).
+
+        Source: saMsgQueueGroupDelete.
+        """
+        self.check_open()
+        await self.request(m.DeleteGroup(_name(name)), Done)
+
+    async def queue_group_insert(self, group: str, queue: str) -> None:
+        """Add a queue to a group, at the end.
+
+        Raises: InvalidParam; NotExist: group or queue; Exist (SA_AIS_ERR_EXIST): it is a member; NoResources.
+        Source: saMsgQueueGroupInsert.
+        """
+        self.check_open()
+        await self.request(m.Insert(*_names(group, queue)), Done)
+
+    async def queue_group_remove(self, group: str, queue: str) -> None:
+        """Take a queue out of a group.
+
+        Raises: InvalidParam; NotExist (SA_AIS_ERR_NOT_EXIST): group, queue, or no member.
+        Source: saMsgQueueGroupRemove.
+        """
+        self.check_open()
+        await self.request(m.Remove(*_names(group, queue)), Done)
+
+    async def queue_group_list(self) -> list[m.GroupLine]:
+        """All groups, in the order of their names. For operators."""
+        self.check_open()
+        found: list[m.GroupLine] = []
+        while page := (await self.ask(m.ListGroups(found[-1].name if found else ""), m.Groups)).lines:
+            found += page
+        return found
+
+    async def queue_group_track(self, group: str, flags: TrackFlags, *, buffer: bool = True) -> GroupView | None:
+        """Get the queues of a group (CURRENT), and follow its changes (CHANGES: all queues each time; CHANGES_ONLY).
+
+        With `buffer` the present view is returned, without it comes as an event. A second call replaces the flags.
+
+        Raises: BadFlags: none, CHANGES with CHANGES_ONLY, unknown bits; InvalidParam; Init: events are to come, but no
+        Callback.GROUP_TRACK; NotExist (SA_AIS_ERR_NOT_EXIST): no such group.
+        Source: saMsgQueueGroupTrack.
+        """
+        self.check_open()
+        wanted = track_flags_of(flags)
+        name = name_of(group, "group")
+        if not isinstance(buffer, bool):
+            raise InvalidParam("buffer must be a bool")
+        is_current = bool(wanted & TrackFlags.CURRENT)
+        if wanted & CHANGE_FLAGS or not buffer:
+            self.check_callback(Callback.GROUP_TRACK)
+        check_name(name)
+        if not wanted & CHANGE_FLAGS and buffer:
+            return (await self.ask(m.GetView(name), m.View)).view
+        answer = await self.request(m.Track(name, int(wanted), is_current and not buffer), m.View)
+        if wanted & CHANGE_FLAGS:
+            self._tracked.add(name)
+        return answer.view if is_current and buffer else None
+
+    async def queue_group_track_stop(self, group: str) -> None:
+        """Follow a group no more. Raises: InvalidParam; NotExist (SA_AIS_ERR_NOT_EXIST): no group, or not tracked.
+
+        Source: saMsgQueueGroupTrackStop.
+        """
+        self.check_open()
+        name = _name(group, "group")
+        await self.request(m.TrackStop(name), Done)
+        self._tracked.discard(name)
+
+    # ---- sending
+
+    async def message_send(self, destination: str, message: Message, *, timeout: float | None = 10.0) -> None:
+        """Send to a queue or a group; return when every member of the cluster holds the message.
+
+        It arrives once, however often the library had to try. `timeout` in seconds, None: for ever.
+
+        Raises: InvalidParam: priority, destination, message; TooBig: over 1 MiB; NotExist (SA_AIS_ERR_NOT_EXIST): no
+        such queue or group; QueueFull; QueueNotAvailable: the group has no queues; TimedOut: it may still arrive.
+        Source: saMsgMessageSend.
+        """
+        self.check_open()
+        name, body = _sendable(destination, message, timeout)
+        _check_sizes(name, body)
+        await self._numbered(lambda number, settled: m.Send(number, settled, name, body), Done, timeout)
+
+    def message_send_async(
+        self,
+        destination: str,
+        message: Message,
+        ack_flags: AckFlags = AckFlags.NONE,
+        *,
+        invocation: int | None = None,
+    ) -> Pending[None]:
+        """`message_send` without waiting. With DELIVERED_ACK the outcome is also an event, MessageDelivered; without,
+        a message that finds no queue, or no room, is lost silently.
+
+        Raises: BadFlags; InvalidParam; Init: DELIVERED_ACK without Callback.DELIVERED; TooBig; TryAgain. Others: in the
+        outcome.
+        Source: saMsgMessageSendAsync.
+        """
+        self.check_open()
+        flags, number = check_flags(ack_flags, AckFlags, "ack_flags"), self.invocation(invocation)
+        name, body = _sendable(destination, message, None)
+        self._check_ack(flags)
+        _check_sizes(name, body)
+        return self._hand_over(lambda each, settled: m.Send(each, settled, name, body), flags, number)
+
+    async def message_send_receive(
+        self, destination: str, message: Message, *, timeout: float | None = 10.0
+    ) -> Received:
+        """Send, and return the reply of the receiver.
+
+        Raises: as `message_send`; InvalidParam: a BROADCAST group; NotExist also: the queue was deleted, or the message
+        discarded, before it was answered; TimedOut: no reply in time (a later one is refused to the receiver).
+        Source: saMsgMessageSendReceive.
+        """
+        self.check_open()
+        name, body = _sendable(destination, message, timeout)
+        _check_sizes(name, body)
+        deadline = math.inf if timeout is None else anyio.current_time() + timeout
+        with anyio.CancelScope(deadline=deadline) as scope:
+            await self._receiving.acquire()
+        if scope.cancelled_caught:
+            raise TimedOut("too many wait for replies on this session")
+        try:
+            left = None if timeout is None else max(0.0, deadline - anyio.current_time())
+            answered = await self._answer_of(name, body, left)
+        finally:
+            self._receiving.release()
+        return received(answered.body, answered.send_time, None)
+
+    async def _answer_of(self, name: str, body: m.Body, timeout: float | None) -> m.Answered:
+        late: list[m.Answered] = []
+        number = next(self.numbers)
+        try:
+            return await self._numbered(
+                lambda each, settled: m.SendReceive(each, settled, name, body), m.Answered, timeout, number, late.append
+            )
+        except AisError as error:
+            if not isinstance(error, TimedOut):
+                raise
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self.request(m.WithdrawReceive(number), m.Withdrawn, timeout=WITHDRAW_SECONDS)
+                except AisError:
+                    self.release(m.WithdrawReceive(number))
+            if late:
+                return late[0]
+            raise
+        except BaseException:
+            self.release(m.WithdrawReceive(number))
+            raise
+
+    async def message_reply(self, message: Message, sender_id: SenderId, *, timeout: float | None = 10.0) -> None:
+        """Answer a message that came from `message_send_receive`; its sender gets the reply past all queues.
+
+        Raises: InvalidParam: sender_id None, message; TooBig: over 1 MiB; NotExist (SA_AIS_ERR_NOT_EXIST): unknown,
+        answered already, or the sender waits no more; TimedOut.
+        Source: saMsgMessageReply.
+        """
+        self.check_open()
+        body, sender = body_of(message), sender_id_of(sender_id)
+        check_timeout(timeout)
+        check_body(body, REPLY_BYTES_MAX)
+        await self._numbered(lambda number, settled: m.Respond(number, settled, sender, body), Done, timeout)
+
+    def message_reply_async(
+        self,
+        message: Message,
+        sender_id: SenderId,
+        ack_flags: AckFlags = AckFlags.NONE,
+        *,
+        invocation: int | None = None,
+    ) -> Pending[None]:
+        """`message_reply` without waiting; the outcome as of `message_send_async`.
+
+        Raises: BadFlags; InvalidParam; Init: DELIVERED_ACK without Callback.DELIVERED; TooBig; TryAgain.
+        Source: saMsgMessageReplyAsync.
+        """
+        self.check_open()
+        flags, number = check_flags(ack_flags, AckFlags, "ack_flags"), self.invocation(invocation)
+        body, sender = body_of(message), sender_id_of(sender_id)
+        self._check_ack(flags)
+        check_body(body, REPLY_BYTES_MAX)
+        return self._hand_over(lambda each, settled: m.Respond(each, settled, sender, body), flags, number)
+
+    def _check_ack(self, flags: AckFlags) -> None:
+        if flags & AckFlags.DELIVERED_ACK:
+            self.check_callback(Callback.DELIVERED)
+
+    async def _numbered(
+        self,
+        make: Callable[[int, tuple[int, ...]], Request],
+        reply: type[T],
+        timeout: float | None,
+        number: int | None = None,
+        late: Callable[[T], object] | None = None,
+    ) -> T:
+        """Ask for what must happen once. When the executive does not know whether it has, ask again: it is told apart
+        by its number."""
+        if number is None:
+            number = next(self.numbers)
+        deadline = math.inf if timeout is None else anyio.current_time() + timeout
+        request = make(number, self._take_settled())
+        try:
+            while True:
+                left = None if timeout is None else max(0.0, deadline - anyio.current_time())
+                try:
+                    return await self.request(request, reply, timeout=left, late=late)
+                except TimedOut:
+                    if not self.retry or anyio.current_time() >= deadline:
+                        raise
+        finally:
+            self._settled.append(number)
+
+    def _take_settled(self) -> tuple[int, ...]:
+        settled = tuple(self._settled)
+        self._settled.clear()
+        return settled
+
+    def _hand_over(
+        self, make: Callable[[int, tuple[int, ...]], Request], flags: AckFlags, invocation: int
+    ) -> Pending[None]:
+        number, settled = next(self.numbers), self._take_settled()
+
+        def outcome(value: Done | AisError) -> None:
+            self._settled.append(number)
+            error = value if isinstance(value, AisError) else None
+            if flags & AckFlags.DELIVERED_ACK:
+                self.tell(MessageDelivered(invocation, error))
+            elif isinstance(error, SILENT):
+                return
+            if error is not None:
+                raise error
+
+        try:
+            return self.session.submit(Service.MSG, make(number, settled), Done, invocation=invocation, outcome=outcome)
+        except AisError:
+            self._settled.extend(settled)
+            raise
+
+    # ---- limits
+
+    def metadata_size_get(self) -> int:
+        """How many bytes of a queue a message takes besides its data: 0. Raises: Version: session older than B.03.
+
+        Source: saMsgMetadataSizeGet.
+        """
+        self.check_open()
+        self.check_version("B.03")
+        return 0
+
+    def limit_get(self, limit_id: LimitId) -> int:
+        """A limit of the service. Raises: Version: session older than B.03; InvalidParam: unknown.
+
+        Source: saMsgLimitGet.
+        """
+        self.check_open()
+        self.check_version("B.03")
+        return LIMITS[check_enum(limit_id, LimitId, "limit_id")]
+
+    # ---- for Queue
+
+    def forget(self, queue: Queue) -> None:
+        """The queue is closed."""
+        self._open.pop(queue.number, None)
+
+    async def close_handles(self, numbers: Sequence[int], taken: tuple[int, ...]) -> None:
+        """Give queues back, with patience: what could not be given back stays open until the connection ends."""
+        try:
+            await self.request(m.Close(tuple(numbers), taken), Done, timeout=CLOSE_SECONDS)
+        except (Library, Transient):
+            pass  # the executive closes what a lost client had open
+
+    def release(self, message: Request) -> None:
+        """Give something back without waiting."""
+        try:
+            self.session.post(Service.MSG, message)
+        except AisError:
+            pass  # the executive gives back what a lost client had
 
 
-def initialize(*, retry: bool = True, address: str | None = None) -> Opening[MsgService]:
-    """Open a session: enter or await the result."""
-    return MsgService.opening(retry=retry, address=address)
+def _name(name: object, what: str = "name") -> str:
+    found = name_of(name, what)
+    check_name(found)
+    return found
+
+
+def _names(group: object, queue: object) -> tuple[str, str]:
+    names = name_of(group, "group"), name_of(queue, "queue")
+    for name in names:
+        check_name(name)
+    return names
+
+
+def _sendable(destination: object, message: object, timeout: float | None) -> tuple[str, m.Body]:
+    name, body = name_of(destination, "destination"), body_of(message)
+    check_timeout(timeout)
+    return name, body
+
+
+def _check_sizes(name: str, body: m.Body) -> None:
+    check_name(name)
+    check_body(body, MESSAGE_BYTES_MAX)
+
+
+def initialize(
+    *,
+    version: str = SUPPORTED["MSG"][-1],
+    events: Callback = Callback.ALL,
+    retry: bool = True,
+    address: str | None = None,
+) -> Opening[MsgService]:
+    """Open a session with the message service: enter or await the result.
+
+    `events`: the kinds wanted. `retry=False`: TryAgain is raised at once. `address`: the executive's socket, default
+    from the environment.
+
+    Raises: InvalidParam, Version (SA_AIS_ERR_VERSION), Library: no executive.
+    Source: saMsgInitialize.
+    """
+    return MsgService.opening(version=version, events=events, retry=retry, address=address)
