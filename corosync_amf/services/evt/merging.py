@@ -50,8 +50,8 @@ def merge(channels: Channels, retention: Retention, remnant: Remnant, time: floa
     """Unite a remnant with the state that stands."""
     state = remnant.state
     handles: dict[int, list[HandleRecord]] = defaultdict(list)
-    for record in state.handles:
-        handles[record.channel].append(record)
+    for opened in state.handles:
+        handles[opened.channel].append(opened)
     retention.remember_cleared(state.cleared)
     retention.remove_cleared(event_id for event_id, _ in state.cleared)
     unlinked = set(channels.unlinked).union(state.unlinked)
