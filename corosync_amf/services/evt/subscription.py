@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio.lowlevel
 
-from corosync_amf.errors import AisError, BadHandle
+from corosync_amf.errors import AisError, BadHandle, Library, Transient
 
 from .delivery import Feed
 from .event import Event
@@ -53,7 +53,10 @@ class Subscription:
         """Unsubscribe; see `Channel.event_unsubscribe`. Raises: BadHandle: done already, or the channel is closed."""
         if not self.is_open:
             raise BadHandle("the subscription has ended")
-        await self.channel.event_unsubscribe(self.subscription_id)
+        try:
+            await self.channel.event_unsubscribe(self.subscription_id)
+        except (Library, Transient):
+            pass  # the executive ends what a lost client had
 
 
 class Iteration:
