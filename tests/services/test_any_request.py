@@ -12,6 +12,8 @@ from corosync_amf.services.ckpt import messages as ckpt
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import messages as clm
 from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.evt import messages as evt
+from corosync_amf.services.evt.engine import EvtEngine
 
 from .harness import Replicas
 
@@ -55,9 +57,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 
 
-def messages_of(union: Any) -> st.SearchStrategy[Any]:
+def messages_of(union: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:
+    """`own`: fields that mean something else, or more, in this service."""
     kinds = [kind for kind in get_args(union) if kind is not ClientGone]
-    fields = {kind: {name: FIELDS[name] for name in kind.__struct_fields__ if name in FIELDS} for kind in kinds}
+    known = FIELDS | (own or {})
+    fields = {kind: {name: known[name] for name in kind.__struct_fields__ if name in known} for kind in kinds}
     return st.one_of([st.builds(kind, **fields[kind]) for kind in kinds] + [st.just(ClientGone())])
 
 
@@ -86,9 +90,9 @@ def lose(replicas: Replicas, node: NodeId) -> None:
         replicas.change(joined={1, 2, 3} - set(replicas.members))
 
 
-def steps_of(requests: Any, queries: Any) -> st.SearchStrategy[list[Any]]:
-    request = st.tuples(st.just("request"), CLIENTS, messages_of(requests))
-    query = st.tuples(st.just("query"), CLIENTS, messages_of(queries).filter(lambda each: each != ClientGone()))
+def steps_of(requests: Any, queries: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[list[Any]]:
+    request = st.tuples(st.just("request"), CLIENTS, messages_of(requests, own))
+    query = st.tuples(st.just("query"), CLIENTS, messages_of(queries, own).filter(lambda each: each != ClientGone()))
     lost = st.tuples(st.just("lose"), st.integers(1, 3))
     wait = st.tuples(st.just("wait"), st.floats(0, 20))
     return st.lists(st.one_of(request, request, request, query, lost, wait), max_size=30)
@@ -104,3 +108,22 @@ def test_no_request_makes_the_checkpoint_engine_raise(steps: list[Any]) -> None:
 @given(steps_of(clm.ClmRequest, clm.ClmQuery))
 def test_no_request_makes_the_membership_engine_raise(steps: list[Any]) -> None:
     run(ClmEngine, clm.Track(0x14), steps)
+
+
+EVENTS: dict[str, st.SearchStrategy[Any]] = {
+    "subscription": st.integers(0, 3),
+    "filters": st.lists(st.tuples(NUMBERS, IDS), max_size=3).map(tuple),
+    "patterns": st.lists(IDS, max_size=3).map(tuple),
+    "priority": st.integers(-1, 4),
+    "retention_time": st.floats(0, 20) | st.floats(),
+    "publisher_name": NAMES,
+    "data": st.lists(st.binary(max_size=9), max_size=3),
+    "event_id": st.integers(4096, 4096 * 9) | st.integers(0, 2**64 - 1),
+    "after_name": NAMES,
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps_of(evt.EvtRequest, evt.EvtQuery, EVENTS))
+def test_no_request_makes_the_event_engine_raise(steps: list[Any]) -> None:
+    run(EvtEngine, evt.Open(1, "c", 7), steps)

@@ -590,16 +590,14 @@ async def test_impossible_attributes_are_refused_and_change_nothing(cluster: Loo
     async with on(cluster) as service, service.channel_open("c", ALL) as channel:
         event = channel.event_allocate()
         before = event.attributes_get()
-        for attributes, error in [*BAD_ATTRIBUTES, ({"publisher_name": ""}, errors.InvalidParam)]:
+        bad: list[tuple[dict[str, Any], type[AisError]]] = [({"publisher_name": ""}, errors.InvalidParam)]
+        for attributes, error in BAD_ATTRIBUTES + bad:
             with pytest.raises(error) as caught:
                 event.attributes_set(**attributes)
             assert type(caught.value) is error
         assert event.attributes_get() == before
-        for attributes, error in [
-            *BAD_ATTRIBUTES,
-            ({"patterns": None}, errors.InvalidParam),
-            ({"priority": None}, errors.InvalidParam),
-        ]:
+        bad = [({"patterns": None}, errors.InvalidParam), ({"priority": None}, errors.InvalidParam)]
+        for attributes, error in BAD_ATTRIBUTES + bad:
             with pytest.raises(error):
                 await channel.publish(b"", **attributes)
             with pytest.raises(error):
@@ -614,7 +612,8 @@ async def test_impossible_attributes_are_refused_and_change_nothing(cluster: Loo
         for too_big in (lambda: channel.publish(bytes(2**20 + 1)), lambda: event.publish(bytes(2**20 + 1))):
             with pytest.raises(errors.TooBig):
                 await too_big()
-        for batch in ([], b"x", None):
+        batches: list[Any] = [[], b"x", None]
+        for batch in batches:
             with pytest.raises(errors.InvalidParam):
                 await channel.publish_batch(batch)
         for batch in ([b""] * 4097, [bytes(2**20)] * 5):

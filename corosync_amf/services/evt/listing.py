@@ -26,8 +26,8 @@ PAGE: Final = 256
 def answer(channels: Channels, query: EvtQuery) -> Message:
     """The answer to a query. Raises: NotExist."""
     match query:
-        case ListChannels(after):
-            names = sorted(name for name in channels.named if name > after)
+        case ListChannels(after_name):
+            names = sorted(name for name in channels.named if name > after_name)
             return ChannelsPage([_status(channels.named[name]) for name in names[:PAGE]])
         case ListOpeners(name, after):
             keyed = sorted(channels.name(name).handles.items(), key=_key)[max(after, 0) :][:PAGE]

@@ -92,9 +92,9 @@ EvtRequest = (
 
 
 class ListChannels(Query, frozen=True):
-    """Channels with a name behind `after`, answered by Channels."""
+    """Channels with a name behind `after_name`, answered by Channels."""
 
-    after: str = ""
+    after_name: str = ""
 
 
 class ListOpeners(Query, frozen=True):
