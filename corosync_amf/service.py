@@ -32,6 +32,7 @@ from corosync_amf.engine import Message, Query, Request, Service
 from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient
 from corosync_amf.pending import Pending
 from corosync_amf.session import Session
+from corosync_amf.streams import Queue
 from corosync_amf.versions import SUPPORTED, check_version, negotiate
 
 __all__ = [
@@ -117,6 +118,8 @@ class ServiceClient:
     versions: ClassVar[tuple[str, ...]]
     callback: ClassVar[type[IntFlag]]
     event_type: ClassVar[Any]
+    queue: Queue | None = None
+    """Where the session keeps the events of this object, if their overflow has a rule of its own."""
 
     def __init__(
         self, session: Session, *, version: str = "", callbacks: int = 0, retry: bool = True, owner: bool = True
@@ -153,7 +156,7 @@ class ServiceClient:
             is_shared = session is not None and not session.is_attached(cls.service)
             used = session if session is not None and is_shared else await Session.open(address)
             client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
-            used.attach(cls.service, cls.event_type)
+            used.attach(cls.service, cls.event_type, client.queue)
             try:
                 await client.start()
             except BaseException:

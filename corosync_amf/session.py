@@ -334,13 +334,15 @@ class Session:
 
     # ---- what comes in
 
-    def _receive(self) -> None:
-        """Take all that is there, unless a stream of events is full."""
+    def _receive(self) -> bool:
+        """Take all that is there, unless a stream of events is full; say whether that was anything."""
+        is_anything = False
         try:
             while not self._turns.is_stopped and not self._turns.has_ended:
                 frame = self._connection.receive()
                 if frame is None:
                     break
+                is_anything = True
                 if type(frame) is Replies:
                     for number, answer in frame.items:
                         self._answered(number, answer)
@@ -351,6 +353,7 @@ class Session:
                     raise Gone("protocol error: a second welcome")
         except (Gone, Library) as error:
             self._fail(Library, str(error))
+        return is_anything
 
     def _answered(self, number: int, answer: msgspec.Raw) -> None:
         call = self._calls.pop(number, None)
@@ -426,6 +429,10 @@ class Session:
         """
         self._check_thread()
         return self._streams.take(service, limit)
+
+    def changed(self, service: int) -> None:
+        """The queue given to `attach` holds more or less than before, for another reason than events and takes."""
+        self._streams.changed(service)
 
     def poll(self) -> None:
         """Take what the executive has sent, without waiting."""

@@ -23,14 +23,15 @@ class Waiter:
 
 
 class Turns:
-    """`receive` takes what the connection has and calls `wake` for those who waited for it; it never waits.
+    """`receive` takes what the connection has, calls `wake` for those who waited for it, and says whether there was
+    anything; it never waits.
 
     `is_stopped`: nobody shall read now; call `hand_over` when it is taken back.
     """
 
     __slots__ = ("_connection", "_end", "_heir", "_reading", "_receive", "_sleepers", "is_stopped")
 
-    def __init__(self, connection: Connection, receive: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, receive: Callable[[], bool]) -> None:
         self.is_stopped = False
         self._connection = connection
         self._receive = receive
@@ -89,8 +90,7 @@ class Turns:
 
     def receive_now(self) -> None:
         """Receive without waiting, whosever turn it is."""
-        self._receive()
-        if self._reading:
+        if self._receive() and self._reading:
             self._connection.interrupt()  # what the reader waits for may have been among it
 
     @property

@@ -16,6 +16,8 @@ from corosync_amf.services.lck import messages as lck
 from corosync_amf.services.lck.engine import LckEngine
 from corosync_amf.services.msg import messages as msg
 from corosync_amf.services.msg.engine import MsgEngine
+from corosync_amf.services.evt import messages as evt
+from corosync_amf.services.evt.engine import EvtEngine
 
 from .harness import Replicas
 
@@ -80,6 +82,10 @@ CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 def messages_of(union: Any, more: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
     kinds = [kind for kind in get_args(union) if kind is not ClientGone]
     known = FIELDS | more
+def messages_of(union: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:
+    """`own`: fields that mean something else, or more, in this service."""
+    kinds = [kind for kind in get_args(union) if kind is not ClientGone]
+    known = FIELDS | (own or {})
     fields = {kind: {name: known[name] for name in kind.__struct_fields__ if name in known} for kind in kinds}
     return st.one_of([st.builds(kind, **fields[kind]) for kind in kinds] + [st.just(ClientGone())])
 
@@ -116,6 +122,9 @@ def steps_of(
     query = st.tuples(
         st.just("query"), CLIENTS, messages_of(queries, more or {}).filter(lambda each: each != ClientGone())
     )
+def steps_of(requests: Any, queries: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[list[Any]]:
+    request = st.tuples(st.just("request"), CLIENTS, messages_of(requests, own))
+    query = st.tuples(st.just("query"), CLIENTS, messages_of(queries, own).filter(lambda each: each != ClientGone()))
     lost = st.tuples(st.just("lose"), st.integers(1, 3))
     wait = st.tuples(st.just("wait"), st.floats(0, 20))
     return st.lists(st.one_of(request, request, request, query, lost, wait), max_size=30)
@@ -140,3 +149,20 @@ def test_no_request_makes_the_lock_engine_raise(steps: list[Any]) -> None:
 @given(steps_of(msg.MsgRequest, msg.MsgQuery, MSG_FIELDS))
 def test_no_request_makes_the_message_engine_raise(steps: list[Any]) -> None:
     run(MsgEngine, msg.Open(1, "c", 1, MSG_ATTRIBUTES), steps)
+EVENTS: dict[str, st.SearchStrategy[Any]] = {
+    "subscription": st.integers(0, 3),
+    "filters": st.lists(st.tuples(NUMBERS, IDS), max_size=3).map(tuple),
+    "patterns": st.lists(IDS, max_size=3).map(tuple),
+    "priority": st.integers(-1, 4),
+    "retention_time": st.floats(0, 20) | st.floats(),
+    "publisher_name": NAMES,
+    "data": st.lists(st.binary(max_size=9), max_size=3),
+    "event_id": st.integers(4096, 4096 * 9) | st.integers(0, 2**64 - 1),
+    "after_name": NAMES,
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps_of(evt.EvtRequest, evt.EvtQuery, EVENTS))
+def test_no_request_makes_the_event_engine_raise(steps: list[Any]) -> None:
+    run(EvtEngine, evt.Open(1, "c", 7), steps)

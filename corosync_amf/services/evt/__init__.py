@@ -1,9 +1,43 @@
-"""EVT: events: a cluster-wide bus with channels, patterns, priorities and retention.
+"""EVT: a bus between any number of publishers and subscribers, with patterns, priorities and retention.
 
 Source: SAI-AIS-EVT-B.03.01.
 """
 
-from .client import EvtService, initialize
-from .values import Callback
+from .channel import Channel
+from .client import ChannelOpened, EventDelivered, EvtService, initialize
+from .event import Event
+from .subscription import Subscription
+from .values import (
+    EVENT_ID_LOST,
+    EVENT_ID_NONE,
+    HIGHEST_PRIORITY,
+    LOST_EVENT_PATTERN,
+    LOWEST_PRIORITY,
+    Callback,
+    ChannelOpenFlags,
+    EventAttributes,
+    Filter,
+    FilterType,
+    LimitId,
+)
 
-__all__ = ["Callback", "EvtService", "initialize"]
+__all__ = [
+    "EVENT_ID_LOST",
+    "EVENT_ID_NONE",
+    "HIGHEST_PRIORITY",
+    "LOST_EVENT_PATTERN",
+    "LOWEST_PRIORITY",
+    "Callback",
+    "Channel",
+    "ChannelOpenFlags",
+    "ChannelOpened",
+    "Event",
+    "EventAttributes",
+    "EventDelivered",
+    "EvtService",
+    "Filter",
+    "FilterType",
+    "LimitId",
+    "Subscription",
+    "initialize",
+]
