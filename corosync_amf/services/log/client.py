@@ -1,26 +1,259 @@
-"""LOG as an application uses it.
+"""Log streams as an application uses them.
 
-Source: SAI-AIS-LOG-A.02.01.
+    async with initialize() as service:
+        stream = await service.stream_open(STREAM_SYSTEM)
+        await stream.write_log("call server ready", severity=Severity.NOTICE)
+
+Source: SAI-AIS-LOG-A.02.01 chapter 3.
 """
 
-from typing import ClassVar
+import itertools
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, Final
 
-from corosync_amf.engine import Service
-from corosync_amf.service import SUPPORTED, Opening, ServiceClient
+from corosync_amf.engine import Done, Service
+from corosync_amf.errors import AisError, BadHandle, Library, TooBig, Transient
+from corosync_amf.following import Following
+from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_int, check_name
+from corosync_amf.session import Session
 
 from . import messages as m
-from .values import Callback
+from .arguments import opening_of, severities_in, severities_of, user_of_this_process
+from .reading import Reader
+from .stream import FilterSet, Stream, StreamOpened
+from .values import (
+    APPLICATION_STREAMS_MAX,
+    Callback,
+    LimitId,
+    LogFileCreateAttributes,
+    Severity,
+    StreamOpenFlags,
+    StreamStatus,
+)
+
+CLOSE_SECONDS: Final = 5.0
 
 
 class LogService(ServiceClient):
-    """A session with the service. Get it with `initialize`; iterate over it for its events."""
+    """A session with the log service. Get it with `initialize`; iterate over it for its events.
+
+    `user_name` stands in records that do not name their user: the component that AMF started, else the program.
+    """
 
     service: ClassVar[Service] = Service.LOG
     versions: ClassVar[tuple[str, ...]] = SUPPORTED["LOG"]
     callback = Callback
     event_type = m.LogEvent
+    _numbers: ClassVar = itertools.count(1)
+
+    def __init__(self, session: Session, **arguments: Any) -> None:
+        """For `initialize`."""
+        super().__init__(session, **arguments)
+        self.user_name = user_of_this_process()
+        self._open: dict[int, Stream] = {}
+
+    async def stop(self) -> None:
+        """See `ServiceClient`."""
+        numbers = sorted(number for number, stream in self._open.items() if stream.is_open)
+        for stream in list(self._open.values()):
+            stream.shut()
+        if numbers:
+            await self.close_handles(numbers)
+
+    def translate(self, message: Any) -> object | None:
+        """See `ServiceClient`."""
+        stream = self._open.get(message.handle)
+        return None if stream is None else FilterSet(stream, severities_in(message.severities))
+
+    # ---- opening
+
+    def stream_open(
+        self,
+        name: str,
+        create_attributes: LogFileCreateAttributes | None = None,
+        open_flags: StreamOpenFlags | None = None,
+        *,
+        timeout: float | None = 10.0,
+    ) -> Opening[Stream]:
+        """Open a stream: await or enter the result. With attributes it is an application stream, created if need be.
+
+        `open_flags` None means CREATE when attributes are given, else NONE. `timeout` in seconds, None: for ever.
+
+        Raises: BadFlags: unknown bits; InvalidParam (SA_AIS_ERR_INVALID_PARAM): CREATE without attributes or the
+        reverse, attributes for a well-known stream, sizes, a path that leaves the log directory, a bad format; TooBig:
+        name; NotExist (SA_AIS_ERR_NOT_EXIST): not there; Exist (SA_AIS_ERR_EXIST): there with other attributes, or the
+        file is another stream's; NoResources (SA_AIS_ERR_NO_RESOURCES): over 64 application streams; TimedOut.
+        Source: saLogStreamOpen_2.
+        """
+
+        async def open() -> Stream:
+            self.check_open()
+            request = self._request_to_open(name, opening_of(create_attributes, open_flags))
+            stream = self._prepared(request)
+            try:
+                opened = await self.request(
+                    request, m.Opened, timeout=timeout, late=lambda _: self._release(request.handle)
+                )
+            except BaseException:
+                self.forget(stream)
+                raise
+            return self._opened(stream, opened)
+
+        return Opening(open, Stream.close)
+
+    def stream_open_async(
+        self,
+        name: str,
+        create_attributes: LogFileCreateAttributes | None = None,
+        open_flags: StreamOpenFlags | None = None,
+        *,
+        invocation: int | None = None,
+    ) -> Pending[Stream]:
+        """`stream_open` without waiting; the outcome is also an event, StreamOpened.
+
+        Raises: BadFlags, InvalidParam, TooBig; Init (SA_AIS_ERR_INIT): without Callback.OPEN.
+        Source: saLogStreamOpenAsync_2.
+        """
+        self.check_open()
+        attributes, number = opening_of(create_attributes, open_flags), self.invocation(invocation)
+        try:
+            request = self._request_to_open(name, attributes)
+        except TooBig:
+            self.check_callback(Callback.OPEN)
+            raise
+        self.check_callback(Callback.OPEN)
+        stream = self._prepared(request)
+
+        def event(number: int, opened: Stream | None, error: AisError | None) -> StreamOpened:
+            if error is not None:
+                self.forget(stream)
+            return StreamOpened(number, opened, error)
+
+        try:
+            return self.submit(request, m.Opened, lambda opened: self._opened(stream, opened), event, invocation=number)
+        except AisError:
+            self.forget(stream)
+            raise
+
+    def _request_to_open(self, name: str, attributes: m.Attributes | None) -> m.Open:
+        check_name(name)
+        return m.Open(next(self._numbers), name, attributes, bool(self.callbacks & Callback.FILTER))
+
+    def _prepared(self, request: m.Open) -> Stream:
+        """The handle that is to be, known before the first event for it can come."""
+        stream = self._open[request.handle] = Stream(self, request.handle, request.name)
+        return stream
+
+    def _opened(self, stream: Stream, opened: m.Opened) -> Stream:
+        if not self.is_open:
+            self._release(stream.number)
+            raise BadHandle("the service was finalized meanwhile")
+        stream.begin(opened.attributes)
+        return stream
+
+    def limit_get(self, limit_id: LimitId) -> int:
+        """How many application streams the cluster may have.
+
+        Raises: InvalidParam (SA_AIS_ERR_INVALID_PARAM): unknown id; Version: session older than A.02.
+        Source: saLogLimitGet.
+        """
+        self.check_open()
+        self.check_version("A.02")
+        check_enum(limit_id, LimitId, "limit_id")
+        return APPLICATION_STREAMS_MAX
+
+    # ---- administration
+
+    async def streams(self, name: str | None = None) -> list[StreamStatus]:
+        """All streams, the well-known ones first, or the one of this name. The answer is local.
+
+        Raises: NotExist (SA_AIS_ERR_NOT_EXIST): no such stream.
+        """
+        self.check_open()
+        answer = await self.ask(m.ListStreams(None if name is None else check_name(name)), m.Streams)
+        return [
+            StreamStatus(
+                shown.name,
+                shown.attributes.public(),
+                shown.records,
+                shown.size,
+                shown.is_halted,
+                severities_in(shown.severities),
+                shown.opened,
+            )
+            for shown in answer.streams
+        ]
+
+    async def filter_set(self, name: str, severities: Collection[Severity]) -> None:
+        """Let only these severities of a stream through; those who have it open get FilterSet.
+
+        Raises: InvalidParam; NotExist; BadOperation (SA_AIS_ERR_BAD_OPERATION): its records have no severity.
+        Source: saLogStreamSeverityFilter of the administrative interface.
+        """
+        self.check_open()
+        await self.request(m.SetFilter(check_name(name), severities_of(severities)), Done)
+
+    async def tail(self, name: str, lines: int = 10) -> list[str]:
+        """The last lines (0..10,000) of the file of a stream on this node, as far as 64 KiB hold them.
+
+        Raises: InvalidParam; NotExist (SA_AIS_ERR_NOT_EXIST): no such stream, or no file of it on this node.
+        """
+        self.check_open()
+        reader = Reader(self, name, check_int(lines, "lines", maximum=10_000))
+        return await reader.first()
+
+    def follow(self, name: str, lines: int = 10) -> Following[str]:
+        """Iterate over the last lines of a stream's file on this node, and then over those that are added.
+
+        Raises, at the first item: as `tail`.
+        """
+        self.check_open()
+        reader = Reader(self, name, check_int(lines, "lines", maximum=10_000))
+        return Following(reader.first, reader.more, lambda: None)
+
+    # ---- for Stream
+
+    def forget(self, stream: Stream) -> None:
+        """The handle is closed."""
+        self._open.pop(stream.number, None)
+
+    async def close_handles(self, numbers: Sequence[int]) -> None:
+        """Give handles back, with patience: what could not be given back stays open until the connection ends."""
+        try:
+            await self.request(m.Close(tuple(numbers)), Done, timeout=CLOSE_SECONDS)
+        except (Library, Transient):
+            pass  # the executive closes what a lost client had open
+
+    def hand_over(self, request: m.Write | m.WriteNotification, invocation: int) -> Pending[None]:
+        """A record of whose outcome no event tells."""
+        self.check_open()
+
+        def outcome(answer: m.Written | AisError) -> None:
+            if isinstance(answer, AisError):
+                raise answer
+
+        return self.session.submit(Service.LOG, request, m.Written, invocation=invocation, outcome=outcome)
+
+    def _release(self, number: int) -> None:
+        try:
+            self.session.post(Service.LOG, m.Close((number,)))
+        except AisError:
+            pass  # the executive closes what a lost client had open
 
 
-def initialize(*, retry: bool = True, address: str | None = None) -> Opening[LogService]:
-    """Open a session: enter or await the result."""
-    return LogService.opening(retry=retry, address=address)
+def initialize(
+    *,
+    version: str = SUPPORTED["LOG"][-1],
+    events: Callback = Callback.ALL,
+    retry: bool = True,
+    address: str | None = None,
+) -> Opening[LogService]:
+    """Open a session with the log service: enter or await the result.
+
+    `events`: the kinds wanted. `retry=False`: TryAgain is raised at once. `address`: the executive's socket, default
+    from the environment.
+
+    Raises: InvalidParam, Version (SA_AIS_ERR_VERSION), Library: no executive.
+    Source: saLogInitialize.
+    """
+    return LogService.opening(version=version, events=events, retry=retry, address=address)
