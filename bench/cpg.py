@@ -1,7 +1,7 @@
 """Group messages through three executives on loopback, one client process on each node, encrypted.
 
-Every client sends; a rate counts what is delivered to every one of the three (the slowest receiver's count). CPU is that
-of the three executives and the three clients together.
+Every client sends; a rate counts what is delivered to every one of the three (the slowest receiver's count). CPU is
+that of the three executives and the three clients together.
 """
 
 import json
