@@ -19,7 +19,7 @@ PACK_BYTES: Final = 56 * 1024
 """A pack of this size is full; with all that is put around it, it travels in one packet of the ring."""
 HEAD_BYTES_MIN: Final = 2
 HEAD_BYTES_MAX: Final = 5
-"""What one message takes in a pack besides its own bytes."""
+"""What one message takes in a pack besides its own bytes; and the list of them at most."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -69,5 +69,5 @@ def is_sound(count: int, data: bytes) -> bool:
     """Whether what comes from a client can be a pack of `count` messages, each within the limit."""
     size = len(data)
     if count == 1:
-        return size <= MESSAGE_BYTES_MAX + 2 * HEAD_BYTES_MAX
-    return count > 1 and count * HEAD_BYTES_MIN < size <= PACK_BYTES + 2 * HEAD_BYTES_MAX
+        return size <= MESSAGE_BYTES_MAX + HEAD_BYTES_MAX + 1
+    return count > 1 and count * HEAD_BYTES_MIN < size <= PACK_BYTES + HEAD_BYTES_MAX

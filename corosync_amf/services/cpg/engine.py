@@ -219,7 +219,8 @@ class CpgEngine:
         for client, saw in back.items():
             left = [member for member in saw if member not in members]
             new = [member for member in members if member not in saw]
-            effects += _told(group, (client,), left, Reason.NODEDOWN, new, Reason.NODEUP, "the partitions are merged")
+            if left or new:
+                effects += _told(group, (client,), left, Reason.NODEDOWN, new, Reason.NODEUP, reason)
         return effects
 
     def _add(self, name: bytes, member: Member) -> Group:

@@ -40,8 +40,8 @@ Groups = tuple[bytes, ...]
 
 
 class EvsEngine:
-    """See the module. `_sessions` have their groups in the order of joining. `_receivers` remembers who gets what is sent
-    to some groups, or to those of a client, as long as nobody comes or goes.
+    """See the module. `_sessions` have their groups in the order of joining. `_receivers` remembers who gets what is
+    sent to some groups, or to those of a client, as long as nobody comes or goes.
     """
 
     service: ClassVar[Service] = Service.EVS
@@ -171,7 +171,8 @@ class EvsEngine:
         self._receivers.clear()
         joined = self._sessions[client]
         for group in groups:
-            if joined.pop(group, group) is None:
+            if group in joined:
+                del joined[group]
                 members = self._groups[group]
                 members.discard(client)
                 if not members:
