@@ -132,7 +132,8 @@ class Membership:
     """A change of the set of nodes, in its place in the total order.
 
     `members` are in ascending order; `members[0]` is the coordinator. A node that died and came back at once is in
-    `left` and in `joined`. `order` and `time` are as in `Origin`; `reasons` says in words why a node left.
+    `left` and in `joined`. `order` and `time` are as in `Origin`; `reasons` says in words why a node left; `ring_seq`
+    grows with every ring.
     """
 
     members: tuple[NodeId, ...]
@@ -143,6 +144,7 @@ class Membership:
     order: int = 0
     time: float = 0.0
     reasons: Mapping[NodeId, str] = field(default_factory=dict)
+    ring_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)

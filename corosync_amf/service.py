@@ -156,7 +156,7 @@ class ServiceClient:
             is_shared = session is not None and not session.is_attached(cls.service)
             used = session if session is not None and is_shared else await Session.open(address)
             client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
-            used.attach(cls.service, cls.event_type, client.queue)
+            client.attach()
             try:
                 await client.start()
             except BaseException:
@@ -170,6 +170,10 @@ class ServiceClient:
         return Opening(open, lambda client: client.finalize())
 
     # ---- for the service to override
+
+    def attach(self) -> None:
+        """Begin to keep this service's events."""
+        self.session.attach(self.service, self.event_type, self.queue)
 
     async def start(self) -> None:
         """What `initialize` asks of the executive."""

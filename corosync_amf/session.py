@@ -73,8 +73,9 @@ class Session:
         self._bundles = Bundles()
         self._credit = REQUESTS_IN_FLIGHT_MAX
         self._credit_waiters: deque[Waiter] = deque()
-        self._posted: deque[tuple[int, msgspec.Raw]] = deque()
+        self._posted: deque[tuple[int, msgspec.Raw, Call]] = deque()
         self._flush_is_due = False
+        self._packers: list[Callable[[], None]] = []
 
     @classmethod
     async def open(
@@ -199,19 +200,27 @@ class Session:
         """
         return Pending(self._turns, invocation, lambda _: finish())
 
-    def post(self, service: Service, message: Request, *, is_owed: bool = False) -> None:
-        """Hand `message` over; nobody waits for its reply. `is_owed`: it gives something back, and is never refused
-        because too much is waiting.
+    def post(
+        self,
+        service: Service,
+        message: Request,
+        arrived: Callable[[msgspec.Raw | None], None] | None = None,
+        *,
+        is_owed: bool = False,
+    ) -> None:
+        """Hand `message` over; nobody waits for its reply. `arrived` is called when it comes (None: it will not); who
+        gives it bounds by itself what is under way. `is_owed`: it gives something back, and is never refused because
+        too much is waiting.
 
         Raises: TryAgain: too much is waiting to be handed over; TooBig; Library: the executive is gone.
         """
         self._check()
-        encoded = _encoded(message)
+        encoded, call = _encoded(message), Call(arrived)
         if self._credit:
             self._credit -= 1
-            self._put(service, encoded, Call())
-        elif is_owed or len(self._posted) < POSTED_WAITING_MAX:
-            self._posted.append((service, encoded))
+            self._put(service, encoded, call)
+        elif is_owed or arrived is not None or len(self._posted) < POSTED_WAITING_MAX:
+            self._posted.append((service, encoded, call))
         else:
             raise TryAgain(f"{POSTED_WAITING_MAX} requests of this session wait for their turn")
 
@@ -309,8 +318,7 @@ class Session:
 
     def _return_credit(self) -> None:
         if self._posted:
-            service, encoded = self._posted.popleft()
-            self._put(service, encoded, Call())
+            self._put(*self._posted.popleft())
         elif self._credit_waiters:
             self._turns.wake(self._credit_waiters.popleft())
         else:
@@ -320,17 +328,31 @@ class Session:
         self._calls[self._bundles.put(service, encoded)] = call
         self._flush_soon()
 
+    def flush_after(self, packer: Callable[[], None]) -> None:
+        """In the next round of the event loop call `packer`, which posts what it has gathered until then; also when the
+        session has ended by then.
+        """
+        self._packers.append(packer)
+        self._flush_soon()
+
+    def flush(self) -> None:
+        """Send what was handed over, as far as the socket takes it, instead of in the next round of the event loop."""
+        if self._turns.has_ended:
+            return
+        for frame in self._bundles.empty():
+            self._connection.send(frame)
+
     def _flush_soon(self) -> None:
         if not self._flush_is_due:
             self._flush_is_due = True
             self._soon(self._flush)
 
     def _flush(self) -> None:
+        packers, self._packers = self._packers, []
+        for packer in packers:
+            packer()
         self._flush_is_due = False
-        if self._turns.has_ended:
-            return
-        for frame in self._bundles.empty():
-            self._connection.send(frame)
+        self.flush()
 
     # ---- what comes in
 
@@ -369,22 +391,26 @@ class Session:
     def _fail(self, kind: type[AisError], reason: str) -> None:
         """The session has ended: whoever waits is told."""
         self._turns.end(kind, reason)
-        calls, self._calls = self._calls, {}
+        calls = [*self._calls.values(), *(call for _, _, call in self._posted)]
+        self._calls = {}
         self._posted.clear()
-        for call in calls.values():
+        for call in calls:
             if call.arrived is not None:
                 call.done = True
                 call.arrived(None)
 
     # ---- events
 
-    def attach(self, service: int, kind: Any, queue: Queue | None = None) -> None:
-        """From now on keep the events of `service`, which are of the union `kind`; in `queue` if that is given.
+    def attach(
+        self, service: int, kind: Any, queue: Queue | None = None, is_full: Callable[[], bool] | None = None
+    ) -> None:
+        """From now on keep the events of `service`, which are of the union `kind`; in `queue` if that is given. While
+        `is_full()` nothing is read from the executive; without it 1024 events are the limit, and a queue has none.
 
         Raises: BadHandle: the session is closed; InvalidParam: the service is attached already.
         """
         self._check()
-        self._streams.attach(service, kind, queue)
+        self._streams.attach(service, kind, queue, is_full)
 
     def divert(self, service: int, choose: Callable[[Any], int]) -> None:
         """Put each event of `service` into the stream whose number `choose(event)` gives: a part of a service's events
@@ -434,6 +460,22 @@ class Session:
         """The queue given to `attach` holds more or less than before, for another reason than events and takes."""
         self._streams.changed(service)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the session is closed or the executive known to be gone."""
+        return self._turns.has_ended
+
+    async def until(self, waiter: Waiter) -> None:
+        """Return when `waiter` is done (see `wake`), and take meanwhile what the executive sends.
+
+        Raises: BadHandle: the session is closed; Library: the executive is gone.
+        """
+        await self._turns.until(waiter)
+
+    def wake(self, waiter: Waiter) -> None:
+        """The waiter has what it waited for."""
+        self._turns.wake(waiter)
+
     def poll(self) -> None:
         """Take what the executive has sent, without waiting."""
         self._check_thread()
@@ -453,6 +495,10 @@ class Session:
         return self._streams.fileno(service)
 
     # ---- checks
+
+    def check(self) -> None:
+        """Raises: InvalidParam: called from another thread; BadHandle: closed; Library: the executive is gone."""
+        self._check()
 
     def _check(self) -> None:
         self._check_thread()

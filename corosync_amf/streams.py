@@ -27,13 +27,14 @@ class Queue(Protocol):
 class Stream:
     """One service's events: as they came (`msgspec.Raw`), or as the library made them; decoded in a `Queue`."""
 
-    __slots__ = ("bounds_itself", "divert", "events", "is_shown", "kind", "selection", "waiters")
+    __slots__ = ("divert", "events", "has_queue", "is_full", "is_shown", "kind", "selection", "waiters")
 
-    def __init__(self, kind: Any, queue: Queue | None) -> None:
+    def __init__(self, kind: Any, queue: Queue | None, is_full: Callable[[], bool] | None) -> None:
         self.kind = kind
         self.divert: Callable[[Any], int] | None = None
-        self.bounds_itself = queue is not None
+        self.has_queue = queue is not None
         self.events: Queue = deque() if queue is None else queue
+        self.is_full = is_full or (self._has_many if queue is None else _never)
         self.waiters: list[Waiter] = []
         self.selection: tuple[int, select.epoll] | None = None
         self.is_shown = False
@@ -49,6 +50,9 @@ class Stream:
             os.eventfd_read(self.selection[0])
         self.is_shown = waits
 
+    def _has_many(self) -> bool:
+        return len(self.events) >= EVENTS_WAITING_MAX
+
     def close(self) -> None:
         if self.selection is not None:
             os.close(self.selection[0])
@@ -56,8 +60,12 @@ class Stream:
             self.selection = None
 
 
+def _never() -> bool:
+    return False
+
+
 class Streams:
-    """While one stream holds EVENTS_WAITING_MAX events nothing is read from the executive, unless it bounds itself."""
+    """While one stream is full nothing is read from the executive."""
 
     def __init__(self, turns: Turns, connection: Connection) -> None:
         self._turns = turns
@@ -67,14 +75,17 @@ class Streams:
     def __contains__(self, service: int) -> bool:
         return service in self._streams
 
-    def attach(self, service: int, kind: Any, queue: Queue | None = None) -> None:
-        """Begin to keep events, which are of the union `kind`, in `queue` if that is given.
+    def attach(
+        self, service: int, kind: Any, queue: Queue | None = None, is_full: Callable[[], bool] | None = None
+    ) -> None:
+        """Begin to keep events, which are of the union `kind`, in `queue` if that is given. Without `is_full`
+        EVENTS_WAITING_MAX events are the limit, and a queue bounds itself.
 
         Raises: InvalidParam: it is done already.
         """
         if service in self._streams:
             raise InvalidParam(f"service {service} is on this session already")
-        self._streams[service] = Stream(kind, queue)
+        self._streams[service] = Stream(kind, queue, is_full)
 
     def divert(self, service: int, choose: Callable[[Any], int]) -> None:
         """Put each event into the stream whose number `choose(event)` gives; without such a stream it is dropped.
@@ -105,12 +116,12 @@ class Streams:
             stream = self._streams.get(stream.divert(event))
         if stream is None:
             return
-        stream.events.append(self._decoded(event, stream.kind) if stream.bounds_itself else event)
+        stream.events.append(self._decoded(event, stream.kind) if stream.has_queue else event)
         if stream.selection is not None:
             stream.show()
         for waiter in stream.waiters:
             self._turns.wake(waiter)
-        if len(stream.events) >= EVENTS_WAITING_MAX and not stream.bounds_itself:
+        if stream.is_full():
             self._turns.is_stopped = True
 
     async def wait(self, service: int) -> None:
@@ -170,10 +181,7 @@ class Streams:
         return stream.selection[1].fileno()
 
     def _regulate(self) -> None:
-        streams = self._streams.values()
-        self._turns.is_stopped = any(
-            len(stream.events) >= EVENTS_WAITING_MAX and not stream.bounds_itself for stream in streams
-        )
+        self._turns.is_stopped = any(stream.is_full() for stream in self._streams.values())
         self._turns.hand_over()
 
     def _get(self, service: int) -> Stream:

@@ -91,6 +91,7 @@ class Entry:
             order=verdict.order + 1,
             time=verdict.time,
             reasons={node: why for node, why in verdict.reasons.items() if node in verdict.left},
+            ring_seq=self.configuration.ring_id.seq,
         )
         may_act = quorum.enabled and self.change.quorate
         self.quorate_seq = self.configuration.ring_id.seq if may_act else verdict.quorate_seq

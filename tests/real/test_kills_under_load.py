@@ -16,6 +16,8 @@ from corosync_amf.development import DevelopmentCluster, development_cluster
 from corosync_amf.development_nodes import DevelopmentNode
 from corosync_amf.errors import AisError
 
+from ..services.loopback import eventually
+
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 KILLS = 20
@@ -167,9 +169,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_while_a_node_is_killed_tw
                         await kill_and_restart(cluster, cluster.nodes[2])
                     for load in loads:
                         load.is_over = True
-                with anyio.fail_after(30):
-                    while not history.acknowledged <= set(history.received):
-                        await anyio.sleep(0.02)
+                await eventually(lambda: history.acknowledged <= set(history.received), rounds=15_000)
                 always.cancel_scope.cancel()
             content = await checkpoint.read_all()
     check_writes(history, content)

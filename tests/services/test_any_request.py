@@ -12,12 +12,12 @@ from corosync_amf.services.ckpt import messages as ckpt
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import messages as clm
 from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.evt import messages as evt
+from corosync_amf.services.evt.engine import EvtEngine
 from corosync_amf.services.lck import messages as lck
 from corosync_amf.services.lck.engine import LckEngine
 from corosync_amf.services.msg import messages as msg
 from corosync_amf.services.msg.engine import MsgEngine
-from corosync_amf.services.evt import messages as evt
-from corosync_amf.services.evt.engine import EvtEngine
 
 from .harness import Replicas
 
@@ -79,9 +79,6 @@ MSG_FIELDS: dict[str, st.SearchStrategy[Any]] = {
 CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 
 
-def messages_of(union: Any, more: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
-    kinds = [kind for kind in get_args(union) if kind is not ClientGone]
-    known = FIELDS | more
 def messages_of(union: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:
     """`own`: fields that mean something else, or more, in this service."""
     kinds = [kind for kind in get_args(union) if kind is not ClientGone]
@@ -115,13 +112,6 @@ def lose(replicas: Replicas, node: NodeId) -> None:
         replicas.change(joined={1, 2, 3} - set(replicas.members))
 
 
-def steps_of(
-    requests: Any, queries: Any, more: dict[str, st.SearchStrategy[Any]] | None = None
-) -> st.SearchStrategy[list[Any]]:
-    request = st.tuples(st.just("request"), CLIENTS, messages_of(requests, more or {}))
-    query = st.tuples(
-        st.just("query"), CLIENTS, messages_of(queries, more or {}).filter(lambda each: each != ClientGone())
-    )
 def steps_of(requests: Any, queries: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[list[Any]]:
     request = st.tuples(st.just("request"), CLIENTS, messages_of(requests, own))
     query = st.tuples(st.just("query"), CLIENTS, messages_of(queries, own).filter(lambda each: each != ClientGone()))
@@ -146,9 +136,14 @@ def test_no_request_makes_the_membership_engine_raise(steps: list[Any]) -> None:
 @given(steps_of(lck.LckRequest, lck.LckQuery))
 def test_no_request_makes_the_lock_engine_raise(steps: list[Any]) -> None:
     run(LckEngine, lck.Open(1, "c", 1), steps)
+
+
+@settings(max_examples=150, deadline=None)
 @given(steps_of(msg.MsgRequest, msg.MsgQuery, MSG_FIELDS))
 def test_no_request_makes_the_message_engine_raise(steps: list[Any]) -> None:
     run(MsgEngine, msg.Open(1, "c", 1, MSG_ATTRIBUTES), steps)
+
+
 EVENTS: dict[str, st.SearchStrategy[Any]] = {
     "subscription": st.integers(0, 3),
     "filters": st.lists(st.tuples(NUMBERS, IDS), max_size=3).map(tuple),

@@ -4,6 +4,34 @@ Source: cpg.h of corosync.
 """
 
 from .client import CpgService, initialize
-from .values import Callback
+from .values import (
+    GROUP_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
+    Address,
+    ConfigurationChanged,
+    Delivered,
+    FlowControlState,
+    GroupDescription,
+    Guarantee,
+    IterationType,
+    Reason,
+    RingId,
+    TotemConfigurationChanged,
+)
 
-__all__ = ["Callback", "CpgService", "initialize"]
+__all__ = [
+    "GROUP_BYTES_MAX",
+    "MESSAGE_BYTES_MAX",
+    "Address",
+    "ConfigurationChanged",
+    "CpgService",
+    "Delivered",
+    "FlowControlState",
+    "GroupDescription",
+    "Guarantee",
+    "IterationType",
+    "Reason",
+    "RingId",
+    "TotemConfigurationChanged",
+    "initialize",
+]

@@ -118,7 +118,8 @@ class Stream:
         every member has the record; without it, when this node has it.
 
         Raises: BadFlags (SA_AIS_ERR_BAD_FLAGS); InvalidParam, TooBig: as `write_log`; Init (SA_AIS_ERR_INIT): an
-        acknowledgement is wanted, without Callback.WRITE; TryAgain: 256 requests are under way. Source: saLogWriteLogAsync.
+        acknowledgement is wanted, without Callback.WRITE; TryAgain: 256 requests are under way.
+        Source: saLogWriteLogAsync.
         """
         self._check()
         service = self._service
