@@ -32,6 +32,7 @@ from corosync_amf.engine import Message, Query, Request, Service
 from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient
 from corosync_amf.pending import Pending
 from corosync_amf.session import Session
+from corosync_amf.streams import Queue
 from corosync_amf.versions import SUPPORTED, check_version, negotiate
 
 __all__ = [
@@ -153,7 +154,7 @@ class ServiceClient:
             is_shared = session is not None and not session.is_attached(cls.service)
             used = session if session is not None and is_shared else await Session.open(address)
             client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
-            used.attach(cls.service, cls.event_type)
+            used.attach(cls.service, cls.event_type, client.queue())
             try:
                 await client.start()
             except BaseException:
@@ -167,6 +168,10 @@ class ServiceClient:
         return Opening(open, lambda client: client.finalize())
 
     # ---- for the service to override
+
+    def queue(self) -> Queue | None:
+        """Where events wait, of a service that has an overflow rule of its own; None: as usual."""
+        return None
 
     async def start(self) -> None:
         """What `initialize` asks of the executive."""
