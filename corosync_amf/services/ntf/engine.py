@@ -33,12 +33,11 @@ from corosync_amf.engine import (
     failed,
 )
 from corosync_amf.errors import Access, AisError, Exist, InvalidParam, NoResources, TooBig
-from corosync_amf.wire import decode
+from corosync_amf.wire import decode, encode
 
 from . import messages as m
 from .identifiers import following
 from .records import (
-    STAMP_BYTES,
     Record,
     Selection,
     Terms,
@@ -180,13 +179,13 @@ class NtfEngine:
     # ---- sending
 
     def _send(self, record: Record, origin: Origin) -> list[Effect]:
-        check_size(record, STAMP_BYTES)
+        check_size(record)
         return self._sent(_replace(record, identifier=self._number(origin)), origin)
 
     def _send_with_id(self, record: Record, origin: Origin) -> list[Effect]:
         check_record(record)
         identifier = record.identifier
-        check_size(record, STAMP_BYTES)
+        check_size(record)
         if identifier in self._store:
             raise Exist(f"notification {identifier} was sent before")
         if self._allocated.pop(identifier, None) is None:
@@ -203,7 +202,7 @@ class NtfEngine:
             correlated = (raised,) if raised else ()
         time = origin.time if record.event_time is None else record.event_time
         record = _replace(record, event_time=time, correlated=correlated)
-        data = check_size(record, 2 * STAMP_BYTES)
+        data = encode(record)
         self._keep(record, data)
         return [reply, *self._subscriptions.events(record, data), Forward(Service.LOG, notice_of(record))]
 

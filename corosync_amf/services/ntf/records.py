@@ -19,8 +19,6 @@ SUBSCRIBER_FILTERS_MAX: Final = 64
 """Filters of one subscription, of one reader, and that suppress."""
 FILTER_TERMS_MAX: Final = 256
 """Values of one field of a filter."""
-STAMP_BYTES: Final = 40
-"""So much longer may a notification become by what the service puts in."""
 ALARM_TYPES: Final = frozenset({NotificationType.ALARM, NotificationType.SECURITY_ALARM})
 
 
@@ -155,10 +153,10 @@ def check_record(record: Record) -> None:
     _check_name(record.notifying_object, "notifying_object")
 
 
-def check_size(record: Record, more: int = 0) -> bytes:
-    """The encoded record. Raises: TooBig: over 64 KiB (`more`: bytes that may come on top)."""
+def check_size(record: Record) -> bytes:
+    """The record encoded, as it is sent: the service adds a few bytes. Raises: TooBig: over 64 KiB."""
     data = encode(record)
-    if len(data) > NOTIFICATION_BYTES_MAX + more:
+    if len(data) > NOTIFICATION_BYTES_MAX:
         raise TooBig(f"a notification of {len(data)} bytes; {NOTIFICATION_BYTES_MAX} is the limit")
     return data
 
