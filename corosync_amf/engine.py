@@ -82,7 +82,8 @@ class Notice(Request, frozen=True):
     """Something that operators want to know, as one service forwards it to another (NTF, LOG).
 
     `event_type` and `severity` are numbers of NTF (`ntf.EventType`, `ntf.Severity`; -1 where there is none);
-    `states` are changes of (state id, old or None, new), `raised` names the notification that a cleared alarm ends.
+    `states` are changes of (state id, old or None, new), `raised` names the notification that a cleared alarm ends,
+    `info` are (id, value) pairs of the notification's class.
     """
 
     event_type: int
@@ -95,6 +96,7 @@ class Notice(Request, frozen=True):
     states: tuple[tuple[int, int | None, int], ...] = ()
     raised: int = 0
     identifier: int = 0
+    info: tuple[tuple[int, bool | int | float | str], ...] = ()
 
 
 class Client(msgspec.Struct, frozen=True, order=True, array_like=True):

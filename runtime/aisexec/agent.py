@@ -18,7 +18,6 @@ from corosync_amf.services.amf.messages import (
     Cleanup,
     Instantiate,
     Monitor,
-    Notify,
     PmErrors,
     PmStart,
     Terminate,
@@ -71,9 +70,6 @@ class Agent:
         match command:
             case Monitor(component, instance):
                 self._supervise(watch.Monitored(component, instance))
-                return
-            case Notify(notification):
-                log.debug("notification %#x of %s: %s", notification.number, notification.object, notification.text)
                 return
             case Instantiate():
                 self._supervise(watch.Begun(command.component, command.ticket))

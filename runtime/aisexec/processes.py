@@ -37,7 +37,6 @@ from corosync_amf.services.amf.messages import (
     Instantiate,
     Kind,
     Monitor,
-    Notify,
     Terminate,
     Verb,
 )
@@ -87,8 +86,8 @@ class Processes:
     # ---- commands
 
     def run(self, command: AmfCommand) -> None:
-        """Begin to carry out a command. Monitor and Notify are not for here."""
-        if not isinstance(command, Failfast | Notify) and command.component not in self._components:
+        """Begin to carry out a command. Monitor is not for here."""
+        if not isinstance(command, Failfast) and command.component not in self._components:
             log.error("AMF names a component that is not configured: %s", command.component)
             return
         match command:
@@ -110,8 +109,8 @@ class Processes:
                 self._cleanup(command)
             case Failfast(reason):
                 self._failfast(reason)
-            case Monitor() | Notify():
-                raise ValueError(f"{type(command).__name__} is not a matter of processes")
+            case Monitor():
+                raise ValueError("Monitor is not a matter of processes")
 
     def check(self, component: Dn, timeout: float, checked: Checked) -> None:
         """Run the component's healthcheck command; `checked(ok, detail)` tells what came of it."""

@@ -10,6 +10,7 @@ from corosync_amf.engine import Client, Done, Failed, Message
 from corosync_amf.services.amf import messages as amf
 from corosync_amf.services.amf.facts import ComponentFact
 from corosync_amf.services.amf.states import View
+from corosync_amf.services.ntf.vocabulary import NotificationType, Severity, type_of
 
 from . import clusters
 
@@ -33,6 +34,13 @@ def believed(world: World, csi: Dn) -> dict[Dn, HaState]:
 
 def process(world: World, component: Dn) -> tuple[NodeId, Process]:
     return next((node, p) for node, p in world.processes() if p.component == component)
+
+
+def severities(world: World, minor: int) -> list[Severity]:
+    """What operators were told of the alarms with this minor id, in order."""
+    found = [notice for notice in world.notifications if notice.class_id == (18568, 2, minor)]
+    assert all(type_of(notice.event_type) is NotificationType.ALARM for notice in found)
+    return [Severity(notice.severity) for notice in found]
 
 
 def fact(world: World, component: Dn) -> ComponentFact:

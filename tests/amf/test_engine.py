@@ -8,9 +8,10 @@ from corosync_amf.ais import AdminOperation, Assignment, ErrorCode, HaReadiness,
 from corosync_amf.engine import Client, ClientGone, Done, Event, Failed, Membership, NodeFacts, Origin, Reply, Run
 from corosync_amf.services.amf import messages as amf
 from corosync_amf.services.amf.engine import AmfEngine
+from corosync_amf.services.ntf.vocabulary import EventType, ProbableCause, Severity
 
-from .clusters import cluster, comp, csi, si, su
-from .stage import admin, ask, believed, kill, presence, process, said, started, status, view
+from .clusters import cluster, comp, csi, node, si, su
+from .stage import admin, ask, believed, kill, presence, process, said, severities, started, status, view
 
 ACTIVE, STANDBY = HaState.ACTIVE, HaState.STANDBY
 CODE = ErrorCode
@@ -106,8 +107,8 @@ def test_session_that_ends_is_a_fault_of_its_component():
 
 def test_answer_of_another_client_does_not_count():
     world = started(0.0)
-    world.run(0.0195)
-    assert view(world).facts.callbacks
+    while not view(world).facts.callbacks:
+        world.run(0.0005)
     invocation = next(iter(view(world).facts.callbacks))
     assert code(apply(world, amf.Response(invocation), STRANGER)) == CODE.INVALID_PARAM
     assert invocation in view(world).facts.callbacks
@@ -115,8 +116,8 @@ def test_answer_of_another_client_does_not_count():
 
 def test_callback_without_an_answer_is_a_fault():
     world = started(0.0, components=({"csi_set_timeout": 0.3},))
-    world.run(0.0195)
-    assert view(world).facts.callbacks
+    while not view(world).facts.callbacks:
+        world.run(0.0005)
     process(world, comp(1))[1].is_hung = True
     world.run(1.0)
     assert said(world, "fault csi_set_timeout: no answer to ACTIVE") == 1
@@ -189,9 +190,7 @@ def test_amf_node_is_found_by_name_id_or_address(clm_node):
 def test_everything_is_cleaned_up_before_it_is_instantiated_on_a_node_that_joins():
     engine = AmfEngine(cluster())
     effects = engine.membership(Membership((1, 2), frozenset({1, 2}), frozenset(), True, facts_of(1, 2), 1, 1.0))
-    commands = [
-        (e.node, type(e.command)) for e in effects if isinstance(e, Run) and not isinstance(e.command, amf.Notify)
-    ]
+    commands = [(e.node, type(e.command)) for e in effects if isinstance(e, Run)]
     assert commands == [(1, amf.Cleanup), (2, amf.Cleanup)]
 
 
@@ -210,7 +209,7 @@ def test_actives_of_a_node_that_lost_its_quorum_are_cleaned_and_the_others_take_
     world.isolate(1)
     world.run(1.0)
     assert believed(world, csi()) == {comp(2): ACTIVE, comp(3): STANDBY}
-    assert any(n.number == 0x401 for n in world.notifications)
+    assert severities(world, 0x401) == [Severity.MAJOR]
 
 
 def test_node_that_comes_back_from_elsewhere_is_cleaned_and_becomes_spare():
@@ -265,12 +264,45 @@ def test_descriptor_of_a_new_assignment_carries_the_attributes():
 def test_unassigned_si_raises_an_alarm_after_a_second_and_clears_it():
     world = started(group={"auto_repair": False}, units=1, nodes=1)
     kill(world, comp(1), 0.9)
-    assert not [n for n in world.notifications if n.number == 0x05]
+    assert severities(world, 0x05) == []
     world.run(0.5)
-    assert [n.cleared for n in world.notifications if n.number == 0x05] == [False]
+    assert severities(world, 0x05) == [Severity.MAJOR]
     admin(world, su(1), AdminOperation.REPAIRED)
-    assert [n.cleared for n in world.notifications if n.number == 0x05] == [False, True]
+    assert severities(world, 0x05) == [Severity.MAJOR, Severity.CLEARED]
     assert status(world).instances[0].assignment is Assignment.PARTIALLY_ASSIGNED
+
+
+def notices_of(world, minor: int):
+    return [notice for notice in world.notifications if notice.class_id == (18568, 2, minor)]
+
+
+def test_state_changes_are_told_once_with_state_reason_and_node():
+    world = started()
+    admin(world, su(1), AdminOperation.LOCK)
+    (locked,) = notices_of(world, 0x66)
+    assert (locked.event_type, locked.notification_object) == (EventType.OBJECT_STATE_CHANGE, su(1))
+    assert locked.states == ((5, 1, 2),)
+    assert locked.text == "administrative state UNLOCKED -> LOCKED: administrative state"
+    assert locked.notifying_object == node(1)
+    assert locked.info[0] == (1, node(1))
+    active = [notice for notice in notices_of(world, 0x411) if notice.notification_object == comp(2)][-1]
+    assert (active.states, active.text) == (((2, None, 1),), f"HA state - -> ACTIVE: {csi()}")
+    assert (2, si()) in active.info
+
+
+def test_errors_and_alarms_are_told_with_what_caused_them():
+    world = started()
+    kill(world, comp(1))
+    (report,) = notices_of(world, 0x191)
+    assert (report.event_type, report.text) == (EventType.ERROR_REPORT, "process_died")
+    world = started(nodes=3)
+    world.isolate(1)
+    world.run(1.0)
+    (lost,) = notices_of(world, 0x401)
+    assert (lost.event_type, lost.probable_cause) == (
+        EventType.ALARM_COMMUNICATION,
+        ProbableCause.UNDERLYING_RESOURCE_UNAVAILABLE,
+    )
 
 
 def test_watcher_hears_of_changes_until_it_stops():

@@ -12,9 +12,10 @@ from corosync_amf.ais import (
 )
 from corosync_amf.services.amf import messages as amf
 from corosync_amf.services.amf.model import Category, CsType
+from corosync_amf.services.ntf.vocabulary import Severity
 
 from .clusters import comp, csi, node, si, su
-from .stage import admin, ask, believed, fact, kill, outcome, presence, process, said, started, status, view
+from .stage import admin, ask, believed, fact, kill, outcome, presence, process, said, severities, started, status, view
 
 ACTIVE, STANDBY = HaState.ACTIVE, HaState.STANDBY
 RESTART = Recovery.COMPONENT_RESTART
@@ -189,7 +190,7 @@ def test_work_stays_where_it_is_while_the_cleanup_fails():
     world.run(3.0)
     assert presence(world, comp(1)) is Presence.TERMINATION_FAILED
     assert believed(world, csi()) == {comp(1): ACTIVE, comp(2): STANDBY}
-    assert any(n.number == 0x03 and n.alarm and not n.cleared for n in world.notifications)
+    assert Severity.MAJOR in severities(world, 0x03)
 
 
 def test_work_moves_when_the_node_of_a_failed_cleanup_has_left():
@@ -228,7 +229,7 @@ def test_component_that_cannot_be_instantiated_is_tried_as_often_as_configured()
     assert presence(world, comp(1)) is Presence.INSTANTIATION_FAILED
     assert said(world, "su1/c0: attempt 3 failed") == 1
     assert said(world, "su1/c0: attempt 4 failed") == 0
-    assert any(n.number == 0x02 and n.alarm for n in world.notifications)
+    assert severities(world, 0x02)
     assert believed(world, csi()) == {comp(2): ACTIVE}
 
 
@@ -237,7 +238,7 @@ def test_repairs_that_fail_again_and_again_are_spread_out():
     world.refuse_start = {comp(1)}
     world.run(9.0)
     assert said(world, "su1: repair") == 5
-    assert any(n.number == 0x403 and not n.cleared for n in world.notifications)
+    assert Severity.MAJOR in severities(world, 0x403)
     world.refuse_start = set()
     world.run(30.0)
     assert presence(world, comp(1)) is Presence.INSTANTIATED
@@ -339,7 +340,7 @@ def test_cluster_reset_takes_all_nodes_out():
     world.report(*process(world, comp(2)), Recovery.CLUSTER_RESET)
     world.run(0.1)
     assert [site.part for site in world.sites.values()] == [None, None, None]
-    assert any(n.number == 0x04 for n in world.notifications)
+    assert severities(world, 0x04)
 
 
 def test_fault_of_a_node_that_is_being_emptied_means_cleanup_only():

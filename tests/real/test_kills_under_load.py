@@ -15,8 +15,7 @@ from corosync_amf import ckpt, lck, msg
 from corosync_amf.development import DevelopmentCluster, development_cluster
 from corosync_amf.development_nodes import DevelopmentNode
 from corosync_amf.errors import AisError
-
-from ..services.loopback import eventually
+from tests.services.loopback import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 

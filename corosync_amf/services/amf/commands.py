@@ -1,4 +1,4 @@
-"""What AMF tells an executive to do with the components of its node, and the notifications it passes on.
+"""What AMF tells an executive to do with the components of its node, and the notifications that it sends.
 
 A command that starts or ends something carries a `ticket`; its `CommandDone` brings the ticket back.
 """
@@ -99,10 +99,4 @@ class Failfast(Command, frozen=True):
     reason: str
 
 
-class Notify(Command, frozen=True):
-    """Pass the notification on to the notification service."""
-
-    notification: Notification
-
-
-AmfCommand = Instantiate | Terminate | AwaitExit | Cleanup | AmStart | AmStop | Monitor | Failfast | Notify
+AmfCommand = Instantiate | Terminate | AwaitExit | Cleanup | AmStart | AmStop | Monitor | Failfast

@@ -7,7 +7,7 @@
                                             ConfigurationGet
                 answered by the node itself     NodeLocal: healthchecks and process monitoring
     events      to component processes          CsiSet, CsiRemove, ComponentTerminate, ProtectionGroupTrack, ...
-    commands    to an executive                 Instantiate ... Failfast, Monitor, Notify: `commands.py`
+    commands    to an executive                 Instantiate ... Failfast, Monitor: `commands.py`
     status      the typed snapshot              `shown.py`; enumerations: `vocabulary.py`; all can be had from here
 
 A command that starts or ends something carries a `ticket`; its `CommandDone` brings the ticket back, and an answer to
@@ -60,9 +60,6 @@ from .commands import (
 )
 from .commands import (
     Notification as Notification,
-)
-from .commands import (
-    Notify as Notify,
 )
 from .commands import (
     Terminate as Terminate,

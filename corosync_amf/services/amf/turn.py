@@ -11,11 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from corosync_amf.ais import Dn, ErrorCode, HaState
-from corosync_amf.engine import Alarm, Client, Effect, Event, Failed, Log, Message, Origin, Reply, Run
+from corosync_amf.engine import Alarm, Client, Effect, Event, Failed, Forward, Log, Message, Origin, Reply, Run, Service
 
 from .facts import FAILOVERS_MAX, HISTORY_MAX, Callback, ComponentFact, Facts
-from .messages import FailoverStatus, HistoryLine, Notification, Notify, TimeUp
+from .messages import FailoverStatus, HistoryLine, Notification, TimeUp
 from .model import Component, Index
+from .notices import notice_of
 from .states import View
 
 CALLBACK: Final = "callback"
@@ -139,8 +140,26 @@ class Turn:
     def _publish(self, notification: Notification) -> None:
         for client in self.facts.watchers:
             self.event(client, notification)
-        if self.facts.members:
-            self.effects.append(Run(self.facts.members[0], Notify(notification)))
+        node = self._node_about(notification.object)
+        si = self.index.instance_of_csi.get(notification.text)
+        notice = notice_of(notification, node or self._coordinator(), node, si.dn if si is not None else "")
+        self.effects.append(Forward(Service.NTF, notice))
+
+    def _node_about(self, dn: Dn) -> Dn:
+        """The AMF node on which an object is; empty for what is on no node."""
+        unit = self.index.unit_of_component.get(dn) or self.index.units.get(dn)
+        if unit is not None:
+            return self.index.node_named[self.view.host[unit.dn]].dn
+        return dn if dn in self.index.nodes else ""
+
+    def _coordinator(self) -> Dn:
+        """The AMF node that speaks for all."""
+        named = self.index.node_named.items()
+        return next((node.dn for name, node in named if self._is_coordinator(name)), self.index.cluster.dn)
+
+    def _is_coordinator(self, name: str) -> bool:
+        members = self.facts.members
+        return bool(members) and self.facts.node(name).node_id == members[0]
 
     # ---- the stages of failovers
 

@@ -43,7 +43,9 @@ from corosync_amf.errors import (
 )
 
 from . import messages as m
+from . import notices
 from .messages import MemberRecord, NodeOperation, OperationRecord
+from .notices import AdminState
 from .roster import Roster
 from .values import ChangeStep, ClusterChange, Response
 from .views import CHANGE_FLAGS, Changes, dn_of, name_of, named, node_of, problem_of_flags
@@ -225,19 +227,21 @@ class ClmEngine:
             effects = [Reply(running.caller, failed(interrupted)), *self._ended(running)]
         record = roster.named(name)
         if record is None:
-            roster.locked.add(name)
-            return [*effects, Reply(origin, DONE)]
+            return [*effects, *self._lock(name), Reply(origin, DONE)]
         step = VALIDATE if message.validate else START
         return effects + self._begin(OperationRecord(0, name, message.operation, step, origin, (), ()), record)
 
     def _unlock(self, name: str, origin: Origin) -> list[Effect]:
         self._roster.locked.discard(name)
         record = self._roster.named(name)
-        reply = Reply(origin, DONE)
-        if record is None:
-            return [reply]
-        joined = {record.facts.node_id}
-        return [*self._roster.turn(joined, [], f"{named(record.facts)} unlocked"), reply]
+        effects: list[Effect] = [notices.administered(name, AdminState.UNLOCKED)]
+        if record is not None:
+            effects += self._roster.turn({record.facts.node_id}, [], f"{named(record.facts)} unlocked")
+        return [*effects, Reply(origin, DONE)]
+
+    def _lock(self, name: str) -> list[Effect]:
+        self._roster.locked.add(name)
+        return [notices.administered(name, AdminState.LOCKED)]
 
     def _check_quorum(self, name: str) -> None:
         """Raises: BadOperation: the others would not have a quorum."""
@@ -265,6 +269,8 @@ class ClmEngine:
         limit = self._settings.node_lock_callback_timeout
         time = None if operation.operation is SHUTDOWN and operation.step is START else limit
         effects = self._told(operation, record, time)
+        if time is None:
+            effects.append(notices.administered(operation.name, AdminState.SHUTTING_DOWN))
         return [*effects, Alarm(_alarm(operation), time, None if time is None else m.StepOver(operation.number))]
 
     def _told(self, operation: OperationRecord, record: MemberRecord, time: float | None) -> list[Effect]:
@@ -330,9 +336,8 @@ class ClmEngine:
             return self._left_by_itself(operation)
         if operation.step is VALIDATE:
             return self._begin(msgspec.structs.replace(operation, step=START), record)
-        effects = self._ended(operation)
         roster = self._roster
-        roster.locked.add(operation.name)
+        effects = [*self._ended(operation), *self._lock(operation.name)]
         effects += roster.turn(set(), [record], f"{named(record.facts)} {DONE_TO[operation.operation]}")
         gone = [client for client in roster.trackers if client.number and client.node == record.facts.node_id]
         for client in gone:
@@ -341,8 +346,7 @@ class ClmEngine:
 
     def _left_by_itself(self, operation: OperationRecord) -> list[Effect]:
         """The node left before its operation was over: that is all there was to do but to lock it."""
-        self._roster.locked.add(operation.name)
-        return [*self._ended(operation), Reply(operation.caller, DONE)]
+        return [*self._ended(operation), *self._lock(operation.name), Reply(operation.caller, DONE)]
 
     def _rejected(self, operation: OperationRecord, by: Client) -> list[Effect]:
         record = self._roster.named(operation.name)

@@ -7,6 +7,7 @@ from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
 from corosync_amf.engine import Client, Effect, Event, Log, Membership, NodeFacts
 from corosync_amf.errors import InvalidParam, NotExist, Unavailable
 
+from . import notices
 from .messages import MemberRecord, Tracked
 from .values import ChangeStep, ClusterChange, ClusterNode, ClusterView
 from .views import CHANGE_FLAGS, Changes, dn_of, is_concerned, log_line, named, node_of, view_for
@@ -99,6 +100,8 @@ class Roster:
         return [
             Log(INFO, log_line(self.view_number, members, arrived, gone, reason)),
             *self.told(changes, ChangeStep.COMPLETED, reason, cause),
+            *(notices.left(facts, reason) for facts in gone),
+            *(notices.joined(facts, reason) for facts in arrived),
         ]
 
     def told(self, changes: Changes, step: ChangeStep, reason: str, cause: str) -> list[Effect]:

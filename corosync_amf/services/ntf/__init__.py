@@ -3,7 +3,78 @@
 Source: SAI-AIS-NTF-A.03.01.
 """
 
-from .client import NtfService, initialize
-from .values import Callback
+from .client import NtfService, Subscription, initialize
+from .reader import Reader
+from .values import (
+    Alarm,
+    Attribute,
+    AttributeChange,
+    ChangedAttribute,
+    ChangedState,
+    ClassId,
+    Filter,
+    Miscellaneous,
+    Notification,
+    NotificationDiscarded,
+    NotificationReceived,
+    ObjectCreateDelete,
+    ProposedRepairAction,
+    SearchCriteria,
+    SecurityAlarm,
+    SecurityAlarmDetector,
+    ServiceProvider,
+    ServiceUser,
+    SpecificProblem,
+    StateChange,
+    ThresholdInformation,
+    Value,
+)
+from .vocabulary import (
+    Callback,
+    Direction,
+    EventType,
+    NotificationType,
+    ProbableCause,
+    SearchMode,
+    Severity,
+    SeverityTrend,
+    SourceIndicator,
+)
 
-__all__ = ["Callback", "NtfService", "initialize"]
+__all__ = [
+    "Alarm",
+    "Attribute",
+    "AttributeChange",
+    "Callback",
+    "ChangedAttribute",
+    "ChangedState",
+    "ClassId",
+    "Direction",
+    "EventType",
+    "Filter",
+    "Miscellaneous",
+    "Notification",
+    "NotificationDiscarded",
+    "NotificationReceived",
+    "NotificationType",
+    "NtfService",
+    "ObjectCreateDelete",
+    "ProbableCause",
+    "ProposedRepairAction",
+    "Reader",
+    "SearchCriteria",
+    "SearchMode",
+    "SecurityAlarm",
+    "SecurityAlarmDetector",
+    "ServiceProvider",
+    "ServiceUser",
+    "Severity",
+    "SeverityTrend",
+    "SourceIndicator",
+    "SpecificProblem",
+    "StateChange",
+    "Subscription",
+    "ThresholdInformation",
+    "Value",
+    "initialize",
+]

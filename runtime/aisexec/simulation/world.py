@@ -26,6 +26,7 @@ from corosync_amf.engine import (
     Message,
     Multicast,
     NodeFacts,
+    Notice,
     Origin,
     Reply,
     Request,
@@ -62,7 +63,7 @@ class World:
         self.parts: dict[int, Part] = {}
         self.replies: dict[int, list[Message]] = {}
         self.trace: list[str] = []
-        self.notifications: list[amf.Notification] = []
+        self.notifications: list[Notice] = []
         self.told: list[Message] = []
         self.refuse_cleanup: set[Dn] = set()
         self.refuse_start: set[Dn] = set()
@@ -167,8 +168,9 @@ class World:
                     self.trace.append(f"{self.now:9.4f}   {text}")
                 case Multicast(node, message):
                     self.send(self.sites[node], 0, message)
-                case Forward():
-                    pass  # what operators would read of it is not looked at here
+                case Forward(_, message):
+                    assert isinstance(message, Notice)
+                    self.notifications.append(message)
 
     def _answer_operator(self, to: Origin, message: Message) -> None:
         if to.client.number == OPERATOR:
@@ -347,8 +349,6 @@ class World:
                 self._done(site, component, amf.Verb.AWAIT_EXIT, ticket, ok=not is_stubborn)
             case amf.Failfast():
                 self.crash(node)
-            case amf.Notify(notification):
-                self.notifications.append(notification)
             case amf.AmStart(component, ticket):
                 self._done(site, component, amf.Verb.AM_START, ticket, ok=component not in self.refuse_monitor)
             case _:
