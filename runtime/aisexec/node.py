@@ -131,7 +131,7 @@ class Node:
                     self._client_frame(client, frame, now)
             case ClientLost(client):
                 if client in self._replica.clients:
-                    self._replica.clients.discard(client)
+                    self._replica.forget(client)
                     self._send(encode(payloads.Gone(client, self._wall(now))))
             case Report(service, requests):
                 self._send(payloads.bundle_of(service, requests, self._wall(now)))
@@ -229,8 +229,10 @@ class Node:
                 self._replica.clients.add(client)
                 welcome = Welcome(PROTOCOL, self.local, self.options.facts.name, client)
                 self._out.frame(client, encode(welcome))
-            case Requests(service, first, count, data):
-                self._send(encode(payloads.Bundle(service, client, first, count, self._wall(now), data)))
+            case Requests():
+                for each in self._replica.without_stale(client, frame):
+                    bundle = payloads.Bundle(each.service, client, each.first, each.count, self._wall(now), each.bundle)
+                    self._send(encode(bundle))
             case Ask(service, request, query):
                 ready = self.phase is not Phase.CATCHING_UP and self._installed is not None
                 self._replica.query(client, service, request, query, ready=ready)

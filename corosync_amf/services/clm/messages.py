@@ -1,6 +1,7 @@
 """What applications, executives and replicas say to one another about the membership, and the replicated state."""
 
 from enum import IntEnum
+from typing import ClassVar
 
 import msgspec
 
@@ -47,6 +48,8 @@ class NodeOperation(IntEnum):
 class Operate(Request, frozen=True):
     """Lock, unlock or shut down a node. `force`: also when that takes away quorum; `validate`: ask first."""
 
+    without_membership: ClassVar[bool] = True
+
     operation: NodeOperation
     name: str
     force: bool = False
@@ -55,6 +58,8 @@ class Operate(Request, frozen=True):
 
 class Reset(Request, frozen=True):
     """Reset a node; name None: all of them."""
+
+    without_membership: ClassVar[bool] = True
 
     name: str | None
 
