@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
 
-from corosync_amf.ais import NodeId, TrackFlags
+from corosync_amf.ais import ErrorCode, NodeId, TrackFlags
 from corosync_amf.engine import (
     Alarm,
     Client,
@@ -20,6 +20,7 @@ from corosync_amf.engine import (
     Done,
     Effect,
     Event,
+    Failed,
     Membership,
     Message,
     Origin,
@@ -49,6 +50,7 @@ from .values import ChangeStep, ClusterChange, Response
 from .views import CHANGE_FLAGS, Changes, dn_of, name_of, named, node_of, problem_of_flags
 
 DONE: Final = Done()
+OUTCOME_UNKNOWN: Final = Failed(ErrorCode.TIMEOUT, "another partition's state stands: look what became of the node")
 LOCK, UNLOCK, SHUTDOWN = NodeOperation.LOCK, NodeOperation.UNLOCK, NodeOperation.SHUTDOWN
 VALIDATE, START, ABORTED = ChangeStep.VALIDATE, ChangeStep.START, ChangeStep.ABORTED
 
@@ -168,12 +170,31 @@ class ClmEngine:
 
     def remnant(self, node: NodeId) -> m.Remnant:
         """See `Engine`."""
-        return m.Remnant(self._roster.view_number)
+        roster = self._roster
+        trackers = [
+            m.TrackerRecord(client, roster.trackers[client])
+            for client in sorted(roster.trackers)
+            if client.node == node
+        ]
+        callers = sorted(each.caller for each in self._operations.values() if each.caller.client.node == node)
+        return m.Remnant(roster.view_number, roster.members(), trackers, callers)
 
     def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
-        """See `Engine`. View numbers never repeat: they go on after the highest of all partitions."""
-        self._roster.view_number = max(self._roster.view_number, remnant.view_number)
-        return []
+        """See `Engine`. View numbers never repeat: they go on after the highest of all partitions.
+
+        The trackers of the node go on, and are told the present view as a change of the last one they have seen.
+        """
+        node, roster = origin.client.node, self._roster
+        effects: list[Effect] = [
+            Reply(caller, OUTCOME_UNKNOWN) for caller in remnant.callers if caller.client.node == node
+        ]
+        if remnant.view_number >= roster.view_number:
+            roster.view_number = remnant.view_number
+            effects += roster.count_on(node)
+        if roster.is_member(node):
+            trackers = {each.client: each.flags for each in remnant.trackers if each.client.node == node}
+            effects += roster.rejoined(trackers, remnant.members)
+        return effects
 
     def is_member(self, node_id: NodeId) -> bool:
         """Whether a node is a member: in the ring and not locked. For what hosts the engine."""

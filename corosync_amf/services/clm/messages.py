@@ -168,6 +168,10 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a node brings along from a partition that gave way: the last view that was seen there."""
+    """What a node brings along from a partition that gave way: the last view that was seen there and its members, the
+    trackers on the node, and the operators' requests that were not answered yet."""
 
     view_number: int
+    members: list[MemberRecord] = []
+    trackers: list[TrackerRecord] = []
+    callers: list[Origin] = []
