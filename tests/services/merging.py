@@ -43,4 +43,3 @@ def meet(standing: Replicas, other: Replicas) -> None:
         ]
         standing._all(effects)
         standing.deliver_held()
-

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from corosync_amf import errors
-from corosync_amf.ais import LOCAL_NODE_ID, TrackFlags
-from corosync_amf.engine import Client, Done, Origin, Request
+from corosync_amf.ais import LOCAL_NODE_ID, Admin, TrackFlags
+from corosync_amf.engine import Client, Done, NodeCleared, NodeStanding, Origin, Request
 from corosync_amf.errors import AisError
 from corosync_amf.services.clm import messages as m
 from corosync_amf.services.clm.engine import ClmEngine, ClmSettings
@@ -532,3 +532,69 @@ def test_trackers_of_a_node_that_is_locked_in_what_stands_do_not_go_on() -> None
     meet(replicas, other)
     assert replicas.events_for(C) == []
     assert replicas.engines[1].snapshot().trackers == []  # type: ignore[attr-defined]
+
+
+# ---- AMF, which moves work away before a node is locked
+
+
+def managed() -> Replicas:
+    return cluster(settings=ClmSettings(has_amf=True))
+
+
+def told(replicas: Replicas) -> list[tuple[str, int, Admin]]:
+    found = [each for _, each in replicas.forwarded if isinstance(each, NodeStanding)]
+    replicas.forwarded.clear()
+    return [(each.name, each.node_id, each.state) for each in found]
+
+
+def test_a_lock_waits_until_amf_has_moved_the_work_away() -> None:
+    replicas = managed()
+    answer = operate(replicas, LOCK, "node3")
+    assert told(replicas) == [("node3", 3, Admin.LOCKED)]
+    assert answer.message is None
+    replicas.send(Client(2, 0), NodeCleared("node3"))
+    assert answer.message == Done()
+    assert told(replicas) == [("node3", 3, Admin.LOCKED)]
+    replicas.send(Client(2, 0), NodeCleared("node3"))
+    operate(replicas, UNLOCK, "node3")
+    assert told(replicas) == [("node3", 3, Admin.UNLOCKED)]
+
+
+def test_amf_and_the_start_trackers_are_all_waited_for() -> None:
+    replicas = managed()
+    track(replicas, A, CHANGES | START_STEP)
+    for is_amf_first in (True, False):
+        answer = operate(replicas, SHUTDOWN, "node3")
+        (event,) = [each for each in replicas.events_for(A) if each.step is START]
+        cleared, response = (Client(2, 0), NodeCleared("node3")), (A, m.Respond(event.invocation, Response.OK))
+        first, second = (cleared, response) if is_amf_first else (response, cleared)
+        replicas.send(*first)
+        assert answer.message is None
+        replicas.send(*second)
+        assert answer.message == Done()
+        assert [state for _, _, state in told(replicas)] == [Admin.SHUTTING_DOWN, Admin.LOCKED]
+        operate(replicas, UNLOCK, "node3")
+        told(replicas)
+
+
+def test_a_lock_does_not_wait_for_amf_longer_than_for_others() -> None:
+    replicas = managed()
+    answer = operate(replicas, LOCK, "node3")
+    replicas.advance(10.1)
+    assert answer.message == Done()
+
+
+def test_amf_learns_of_a_locked_node_that_joins_and_of_one_that_is_not_there() -> None:
+    replicas = managed()
+    replicas.change(left=[3])
+    operate(replicas, LOCK, "node3")
+    assert told(replicas) == [("node3", 0, Admin.LOCKED)]
+    replicas.change(joined=[3])
+    assert told(replicas) == [("node3", 3, Admin.LOCKED)]
+
+
+def test_only_executives_say_that_a_node_is_clear() -> None:
+    replicas = managed()
+    answer = operate(replicas, LOCK, "node3")
+    assert type(refused(replicas.send(A, NodeCleared("node3")))) is errors.Access
+    assert answer.message is None

@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Client, ClientGone, Message, NodeFacts, Origin, Query, Request
+from corosync_amf.engine import Client, ClientGone, Message, NodeCleared, NodeFacts, Origin, Query, Request
 
 from .values import ChangeStep, ClusterNode, ClusterView, Response
 
@@ -73,7 +73,7 @@ class StepOver(Request, frozen=True):
     number: int
 
 
-ClmRequest = Track | TrackStop | Respond | FetchNode | Operate | Reset | StepOver | ClientGone
+ClmRequest = Track | TrackStop | Respond | FetchNode | Operate | Reset | StepOver | NodeCleared | ClientGone
 
 
 class GetNode(Query, frozen=True):
@@ -142,7 +142,7 @@ class OperationRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unkno
     """An operation on a node that waits for answers to its present step.
 
     `number` is that of the step, `caller` who asked for it. `asked` are all trackers who were told of the step,
-    `waiting` those who have not answered, with the invocation they are to answer.
+    `waiting` those who have not answered, with the invocation they are to answer; `is_clearing`: AMF has not, either.
     """
 
     number: int
@@ -152,6 +152,7 @@ class OperationRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unkno
     caller: Origin
     asked: tuple[Client, ...]
     waiting: tuple[tuple[int, Client], ...]
+    is_clearing: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -64,6 +64,7 @@ class World:
         self.trace: list[str] = []
         self.notifications: list[amf.Notification] = []
         self.told: list[Message] = []
+        self.forwarded: list[Message] = []
         self.refuse_cleanup: set[Dn] = set()
         self.refuse_start: set[Dn] = set()
         self.refuse_monitor: set[Dn] = set()
@@ -167,8 +168,8 @@ class World:
                     self.trace.append(f"{self.now:9.4f}   {text}")
                 case Multicast(node, message):
                     self.send(self.sites[node], 0, message)
-                case Forward():
-                    pass  # what operators would read of it is not looked at here
+                case Forward(_, message):
+                    self.forwarded.append(message)
 
     def _answer_operator(self, to: Origin, message: Message) -> None:
         if to.client.number == OPERATOR:
