@@ -14,7 +14,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from corosync_amf.ais import Dn, RedundancyModel
-from corosync_amf.errors import AccessDenied, AisError, InvalidParam
+from corosync_amf.errors import AccessDenied, AisError, InvalidParam, Unavailable
 from corosync_amf.plugins import PerFunction
 from corosync_amf.services.amf.model import CheckpointPolicy, child_dn
 from corosync_amf.services.ckpt import Checkpoint, CkptService, CreationAttributes, OpenFlags
@@ -188,7 +188,10 @@ class Keeper:
             await self.flush()
         except AisError as error:
             self._log.warning("%s: the last changes were not written: %s", self._checkpoint.name, error)
-        await self._checkpoint.close()
+        try:
+            await self._checkpoint.close()
+        except Unavailable:
+            pass  # the node is locked: it is given back with the session
 
     # ---- the active one
 

@@ -12,11 +12,20 @@ from corosync_amf import lease as leases
 from corosync_amf.ais import Dn, HaState, Recovery, TrackFlags
 from corosync_amf.checkpointing import Encoded, Keeper, State, checkpoint_name
 from corosync_amf.context import ComponentContext, Partial
-from corosync_amf.errors import AccessDenied, AisError, FailedOperation, Library, NotReady, NotSupported, TimedOut
+from corosync_amf.errors import (
+    AccessDenied,
+    AisError,
+    FailedOperation,
+    Library,
+    NotReady,
+    NotSupported,
+    TimedOut,
+    Unavailable,
+)
 from corosync_amf.plugins import Plugins
 from corosync_amf.services import amf
 from corosync_amf.services.amf.messages import Configuration
-from corosync_amf.services.amf.model import CheckpointMode
+from corosync_amf.services.amf.model import CheckpointMode, CheckpointPolicy
 from corosync_amf.services.ckpt import CkptService
 from corosync_amf.work import Assignment, Tasks, Work, current_csi
 
@@ -216,16 +225,22 @@ class Host:
         policy = configured.checkpoints.get(csi, configured.component.checkpoint)
         if policy.mode is not CheckpointMode.OFF:
             name = checkpoint_name(self._name, csi, configured.redundancy_model)
-            work.keeper = await Keeper.open(await self._checkpoints(), name, policy, self._group, self._log)
+            work.keeper = await self._keeper(name, policy)
             work.policy = policy
         self._works[csi] = work
         if self._plugins.has("protection_group_changed"):
             await self._amf.protection_group_track(csi, TrackFlags.CHANGES)
 
-    async def _checkpoints(self) -> CkptService:
+    async def _keeper(self, name: str, policy: CheckpointPolicy) -> Keeper:
         if self._ckpt is None:
             self._ckpt = await CkptService.opening(session=self._amf.session)
-        return self._ckpt
+        try:
+            return await Keeper.open(self._ckpt, name, policy, self._group, self._log)
+        except Unavailable:
+            stale, self._ckpt = self._ckpt, None  # the node was locked between two assignments
+            await stale.finalize()
+        self._ckpt = await CkptService.opening(session=self._amf.session)
+        return await Keeper.open(self._ckpt, name, policy, self._group, self._log)
 
     async def _change(self, work: Work, event: amf.CsiSet) -> None:
         """Bring one CSI into its new HA state."""

@@ -16,11 +16,11 @@ carries them out, so that many replicas that compute the same list act once.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
-from corosync_amf.ais import ErrorCode, NodeId
+from corosync_amf.ais import Admin, ErrorCode, NodeId
 from corosync_amf.errors import AisError, from_code
 
 
@@ -47,9 +47,11 @@ class Request(Message, frozen=True):
     """Goes through the total order and is applied on every node.
 
     `without_quorum`: also in a partition without quorum, of a service whose state otherwise stands still there.
+    `without_membership`: also from a node that CLM has locked, where all else is Unavailable.
     """
 
     without_quorum: ClassVar[bool] = False
+    without_membership: ClassVar[bool] = False
 
 
 class Query(Message, frozen=True):
@@ -58,6 +60,10 @@ class Query(Message, frozen=True):
 
 class NodeLocal(Query, frozen=True):
     """Answered by the drivers of the client's node, not by a replica (healthchecks, process monitoring)."""
+
+
+class Initialize(Query, frozen=True):
+    """A service object begins on this connection, of whatever service. Answered by Done."""
 
 
 class Done(Message, frozen=True):
@@ -75,7 +81,31 @@ class Failed(Message, frozen=True):
 
 
 class ClientGone(Request, frozen=True):
-    """The client that is the origin has closed its session or died. Every engine gets it."""
+    """The client that is the origin has closed its session or died. Every engine gets it.
+
+    A client may send it, too, to one service: then Done is the answer.
+    """
+
+    without_quorum: ClassVar[bool] = True
+    without_membership: ClassVar[bool] = True
+
+
+class NodeStanding(Request, frozen=True):
+    """CLM tells AMF how a node stands, by its admin state there: LOCKED (or about to be), SHUTTING_DOWN or UNLOCKED.
+
+    `node_id` 0 and no address: the node is not there. AMF answers LOCKED and SHUTTING_DOWN with NodeCleared.
+    """
+
+    name: str
+    node_id: NodeId
+    address: str
+    state: Admin
+
+
+class NodeCleared(Request, frozen=True):
+    """AMF tells CLM that nothing is assigned any more on the node of that name."""
+
+    name: str
 
 
 class Notice(Request, frozen=True):
@@ -120,13 +150,18 @@ class Origin(msgspec.Struct, frozen=True, order=True, array_like=True):
 
 
 class NodeFacts(msgspec.Struct, frozen=True, array_like=True):
-    """What a node says of itself when it joins."""
+    """What a node says of itself when it joins.
+
+    `last_view` is the last view of CLM that it remembers from former lives; `is_persistent`: it keeps state on disk.
+    """
 
     node_id: NodeId
     name: str
     address: str
     boot_timestamp: float
     incarnation: int
+    last_view: int = 0
+    is_persistent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +296,14 @@ class Engine(Protocol):
         `origin.client` is the executive of that node. Its clients go on with their sessions: answer the requests of
         theirs that still waited for a reply, and tell them what they have lost. They ask nothing before this.
         """
+
+
+@runtime_checkable
+class Roster(Protocol):
+    """The engine that knows which nodes are members of the cluster: CLM's."""
+
+    def is_member(self, node_id: NodeId) -> bool:
+        """Whether the node is in the ring and not locked."""
 
 
 def failed(error: AisError) -> Failed:

@@ -28,8 +28,8 @@ import anyio.lowlevel
 
 from corosync_amf.ais import DispatchFlags
 from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
-from corosync_amf.engine import Message, Query, Request, Service
-from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient
+from corosync_amf.engine import ClientGone, Done, Initialize, Message, Query, Request, Service
+from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient, Unavailable
 from corosync_amf.pending import Pending
 from corosync_amf.session import Session
 from corosync_amf.streams import Queue
@@ -82,8 +82,8 @@ class Opening(Generic[T]):
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + FINALIZE_SECONDS):
             try:
                 await self._close(self._entered.pop())
-            except BadHandle:
-                pass
+            except (BadHandle, Unavailable):
+                pass  # closed already; or on a node that is no member, where `finalize` gives it back
 
 
 class Events:
@@ -120,6 +120,8 @@ class ServiceClient:
     event_type: ClassVar[Any]
     queue: Queue | None = None
     """Where the session keeps the events of this object, if their overflow has a rule of its own."""
+    needs_membership: ClassVar[bool] = True
+    """Whether the service is Unavailable on a node that is not a member of the cluster."""
 
     def __init__(
         self, session: Session, *, version: str = "", callbacks: int = 0, retry: bool = True, owner: bool = True
@@ -130,6 +132,8 @@ class ServiceClient:
         self.callbacks = callbacks
         self.retry = retry
         self.is_open = True
+        self.is_stale = False
+        """The node was locked since `initialize`: nothing but `finalize` succeeds any more."""
         self._owner = owner
         self._is_ending = False
         self._invocations = itertools.count(INVOCATION_FIRST)
@@ -147,7 +151,8 @@ class ServiceClient:
         """What a module's `initialize` returns. `session`: share this one; without it, or when it carries a service
         object of this kind already, the object opens its own to `address`.
 
-        Raises (when entered or awaited): InvalidParam; Version; Library: no executive; TimedOut; and what `start` does.
+        Raises (when entered or awaited): InvalidParam; Version; Unavailable: the node is no member (Library in B.01);
+        TryAgain: it does not know yet; Library: no executive; TimedOut; and what `start` does.
         """
 
         async def open() -> Self:
@@ -158,6 +163,8 @@ class ServiceClient:
             client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
             client.attach()
             try:
+                if cls.needs_membership:
+                    await client.ask(Initialize(), Done)
                 await client.start()
             except BaseException:
                 client.is_open = False
@@ -199,9 +206,11 @@ class ServiceClient:
         self._is_ending = True
         try:
             await self.stop()
-        except (Library, Transient):
+        except (Library, Transient, Unavailable):
             pass  # the executive releases everything when the connection ends
         finally:
+            if self.is_stale and not self._owner:
+                self._give_all_back()
             self.is_open = False
             self.session.detach(self.service)
             if self._owner:
@@ -293,12 +302,31 @@ class ServiceClient:
     ) -> T:
         """`Session.request` for this service."""
         self.check_open()
-        return await self.session.request(self.service, message, reply, timeout=timeout, retry=self.retry, late=late)
+        session = self.session
+        try:
+            return await session.request(self.service, message, reply, timeout=timeout, retry=self.retry, late=late)
+        except Unavailable as error:
+            raise self._unavailable(error) from None
 
     async def ask(self, query: Query, reply: type[T], *, timeout: float | None = None) -> T:
         """`Session.ask` for this service."""
         self.check_open()
-        return await self.session.ask(self.service, query, reply, timeout=timeout, retry=self.retry)
+        try:
+            return await self.session.ask(self.service, query, reply, timeout=timeout, retry=self.retry)
+        except Unavailable as error:
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Unavailable) -> AisError:
+        """The node is not a member, or was not for a while. B.01 has no word for that."""
+        self.is_stale = True
+        return Library(error.reason) if self.version.startswith("B.01") else error
+
+    def _give_all_back(self) -> None:
+        """A connection that goes on: what the service still keeps for it is released."""
+        try:
+            self.session.post(self.service, ClientGone())
+        except AisError:
+            pass  # the executive releases what a lost client had
 
     def post(self, message: Request) -> None:
         """`Session.post` for this service."""
@@ -324,6 +352,8 @@ class ServiceClient:
 
         def outcome(value: T | AisError) -> U:
             try:
+                if isinstance(value, Unavailable):
+                    raise self._unavailable(value)
                 if isinstance(value, AisError):
                     raise value
                 made = result(value)

@@ -71,6 +71,7 @@ CLUSTER: Final = Table(
     [
         Option("name", Word(256), "name of the cluster"),
         Option("startup_timeout", TIME, "longest wait for nodes", ("saAmfClusterStartupTimeout",)),
+        Option("node_lock_callback_timeout", PERIOD, "longest wait of CLM before it locks a node"),
         Option("clm_cluster", Word(), "DN of the CLM cluster, informative", ("saAmfClusterClmCluster",)),
         Option("epoch_floor", Integer(0, 2**62), "lowest epoch to use"),
         ADMIN,

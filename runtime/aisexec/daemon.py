@@ -20,8 +20,9 @@ import anyio.abc
 
 from corosync_amf import lease as shared_lease
 from corosync_amf.config.settings import ExecutiveConfig
-from corosync_amf.engine import NodeFacts, Request, Service
+from corosync_amf.engine import Message, NodeFacts, Request, Service
 from corosync_amf.services.amf.engine import AmfEngine
+from corosync_amf.services.amf.messages import Failfast
 from corosync_amf.services.amf.model import Cluster
 
 from . import wiring
@@ -120,7 +121,7 @@ class Executive:
             fence_required=config.quorum.fence_required,
         )
         self._amf = AmfEngine(daemon.cluster)
-        self.node = Node(options, engines_of(self._amf, wiring.clm_settings(config)))
+        self.node = Node(options, engines_of(self._amf, wiring.clm_settings(config, daemon.cluster)))
         self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
         daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
@@ -201,8 +202,8 @@ class Executive:
                     self._listener.send(client, frames)
                 case CloseClient(client, reason):
                     self._listener.close_client(client, reason)
-                case Command(_, command):
-                    self._agent.run(command)  # type: ignore[arg-type]  # only AMF's engine runs commands
+                case Command(service, command):
+                    self._command(service, command)
                 case Local(_, client, request, message):
                     self._agent.ask(client, request, message)  # type: ignore[arg-type]  # as `Node` found it to be
                 case Logged(level, text):
@@ -214,6 +215,16 @@ class Executive:
         if payloads:
             self._group.multicast_many(payloads)
         self._timer.set(self.node.next_deadline())
+
+    def _command(self, service: int, command: Message) -> None:
+        """Carry out what an engine wants done on this node; each service has its own commands."""
+        match service:
+            case Service.AMF:
+                self._agent.run(command)  # type: ignore[arg-type]  # one of AMF's
+            case Service.CLM:
+                self._agent.run(Failfast("an operator resets the node"))
+            case _:
+                log.error("no driver carries out %s of service %d", type(command).__name__, service)
 
     # ---- lease, fence, files
 

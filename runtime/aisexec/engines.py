@@ -1,5 +1,7 @@
 """The engines of one node, in the order in which they learn of a membership. Pure."""
 
+from dataclasses import replace
+
 from corosync_amf.engine import Engine
 from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.ckpt.engine import CkptEngine
@@ -16,7 +18,7 @@ from corosync_amf.services.ntf.engine import NtfEngine
 def engines_of(amf: AmfEngine, clm: ClmSettings | None = None) -> list[Engine]:
     """One engine of each service, new but for AMF's."""
     return [
-        ClmEngine(clm),
+        ClmEngine(replace(clm or ClmSettings(), has_amf=True)),
         CkptEngine(),
         amf,
         EvtEngine(),

@@ -135,7 +135,8 @@ class Node:
                 for client, frame in frames:
                     self._client_frame(client, frame, now)
             case ClientLost(client):
-                if self._replica.clients.pop(client, None) is not None:
+                if client in self._replica.clients:
+                    self._replica.forget(client)
                     self._send(encode(payloads.Gone(client, self._wall(now))))
             case Report(service, requests):
                 self._send(payloads.bundle_of(service, requests, self._wall(now)))
@@ -265,10 +266,12 @@ class Node:
                 self._replica.clients[client] = set() if frame.component is None else {int(Service.AMF)}
                 welcome = Welcome(PROTOCOL, self.local, self.options.facts.name, client)
                 self._out.frame(client, encode(welcome))
-            case Requests(service, first, count, data):
+            case Requests():
                 if client in self._replica.clients:
-                    self._replica.clients[client].add(service)
-                self._send(encode(payloads.Bundle(service, client, first, count, self._wall(now), data)))
+                    self._replica.clients[client].add(frame.service)
+                for each in self._replica.without_stale(client, frame):
+                    bundle = payloads.Bundle(each.service, client, each.first, each.count, self._wall(now), each.bundle)
+                    self._send(encode(bundle))
             case Ask(service, request, query):
                 ready = self.phase is not Phase.CATCHING_UP and self._installed is not None and not self._is_awaited()
                 self._replica.query(client, service, request, query, ready=ready)

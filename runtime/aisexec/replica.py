@@ -15,11 +15,13 @@ from corosync_amf.engine import (
     Alarm,
     Client,
     ClientGone,
+    Done,
     Effect,
     Engine,
     Event,
     Failed,
     Forward,
+    Initialize,
     Log,
     Membership,
     Message,
@@ -32,7 +34,7 @@ from corosync_amf.engine import (
     Run,
     Service,
 )
-from corosync_amf.wire import MESSAGE_BYTES_MAX, BadMessage, decode, encode
+from corosync_amf.wire import MESSAGE_BYTES_MAX, BadMessage, Requests, decode, encode
 
 from . import sync
 from .alarms import Alarms, Armed
@@ -40,6 +42,7 @@ from .outbox import CloseClient, Command, Local, Logged, Outbox
 from .payloads import Bundle, Gone, Return, Rung
 from .returning import Awaited, Remnants
 from .safety import SafeEvents
+from .standing import STALE, UNAVAILABLE, Standing
 
 NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
 NEVER: Final = 1 << 62
@@ -74,6 +77,11 @@ class Replica:
             number: list[engine.request_type]  # type: ignore[name-defined]
             for number, engine in self.engines.items()
         }
+        self._query_types: dict[int, Any] = {
+            number: Initialize if engine.query_type is None else engine.query_type | Initialize
+            for number, engine in self.engines.items()
+        }
+        self._standing = Standing(local, self.engines.values())
         self._unsafe: deque[tuple[int, int, int, Message]] = deque()
         self._events = SafeEvents(out)
         self._cause = Origin(Client(local, 0))
@@ -142,13 +150,25 @@ class Replica:
             if is_local:
                 self._out.effects.append(CloseClient(bundle.client, str(error)))
             return
-        is_refused = not self.quorate and bundle.client != 0 and bundle.service in NEEDS_QUORUM
         for request, message in enumerate(messages, bundle.first):
             origin = self._origin(client, request, bundle.time)
-            if not is_refused or message.without_quorum:
+            refusal = self._refusal(bundle.service, client, message)
+            if refusal is None:
                 self._perform(bundle.service, self._applied(engine, message, origin), now)
-            elif is_local:
-                self._out.reply(bundle.client, request, _NO_QUORUM)
+                if type(message) is ClientGone:
+                    refusal = Done()  # no engine answers that
+            if refusal is not None and is_local:
+                self._out.reply(bundle.client, request, refusal)
+
+    def _refusal(self, service: int, client: Client, message: Request) -> Message | None:
+        """What a request gets that is not applied, on any replica."""
+        if client.number == 0:
+            return None
+        if self._standing.refuses(service, client.node, message):
+            return UNAVAILABLE
+        if not self.quorate and service in NEEDS_QUORUM and not message.without_quorum:
+            return _NO_QUORUM
+        return None
 
     def _applied(self, engine: Engine, message: Request, origin: Origin) -> list[Effect]:
         """What the engine makes of a request. A fault of the engine's own is the same on every replica: the request is
@@ -190,6 +210,8 @@ class Replica:
                     self._out.effects.append(Logged(level, text))
                 case _:
                     assert_never(effect)
+        if service == Service.CLM:
+            self._standing.look(self.clients, list(self.engines))
 
     def _forward(self, service: Service, message: Request, now: float) -> None:
         engine = self.engines.get(service)
@@ -268,16 +290,39 @@ class Replica:
                 found.append((service, data))
         return found
 
+    # ---- clients of this node
+
+    def forget(self, client: int) -> None:
+        """A client of this node is gone."""
+        self.clients.pop(client, None)
+        self._standing.forget(client)
+
+    def without_stale(self, client: int, frame: Requests) -> list[Requests]:
+        """What of a client's requests may go into the order; those of a stale service object are refused at once."""
+        if not self._standing.is_stale(client, frame.service):
+            return [frame]
+        try:
+            messages = decode(frame.bundle, self._request_types[frame.service])
+        except BadMessage:
+            return [frame]  # the order deals with it
+        passed: list[Requests] = []
+        for number, message in enumerate(messages, frame.first):
+            if message.without_membership:
+                passed.append(Requests(frame.service, number, 1, encode([message])))
+            else:
+                self._out.reply(client, number, STALE)
+        return passed
+
     # ---- queries
 
     def query(self, client: int, service: int, request: int, query: bytes, *, ready: bool) -> None:
         """Answer from this replica. `ready` False: its state is not known yet."""
         engine = self.engines.get(service)
-        if engine is None or engine.query_type is None:
-            self._out.effects.append(CloseClient(client, f"service {service} answers no queries here"))
+        if engine is None:
+            self._out.effects.append(CloseClient(client, f"there is no service {service} here"))
             return
         try:
-            message = decode(query, engine.query_type)
+            message = decode(query, self._query_types[service])
         except BadMessage as error:
             self._out.effects.append(CloseClient(client, str(error)))
             return
@@ -285,8 +330,12 @@ class Replica:
             self._out.effects.append(Local(service, client, request, message))
         elif not ready:
             self._out.reply(client, request, Failed(ErrorCode.TRY_AGAIN, "the state is being transferred"))
+        elif isinstance(message, Initialize):
+            self._out.reply(client, request, self._standing.begins(client, service) or Done())
         else:
-            self._out.reply(client, request, self._answered(engine, message, Client(self.local, client)))
+            refusal = self._standing.refuses_query(client, service)
+            answer = refusal or self._answered(engine, message, Client(self.local, client))
+            self._out.reply(client, request, answer)
 
     def _answered(self, engine: Engine, message: Query, client: Client) -> Message:
         try:

@@ -2,6 +2,7 @@
 
 from corosync_amf.ais import NodeId
 from corosync_amf.config.settings import ExecutiveConfig, Interface, Provider, Transport
+from corosync_amf.services.amf.model import Cluster
 from corosync_amf.services.clm.engine import ClmSettings
 
 from .groups.embedded import EmbeddedOptions
@@ -28,10 +29,12 @@ def quorum_options(config: ExecutiveConfig) -> QuorumOptions:
     )
 
 
-def clm_settings(config: ExecutiveConfig) -> ClmSettings:
-    """What CLM is told of the node list and of quorum."""
+def clm_settings(config: ExecutiveConfig, cluster: Cluster) -> ClmSettings:
+    """What CLM is told of the node list, of quorum, and of what AMF's nodes can be told to do."""
     return ClmSettings(
         node_names=frozenset(config.node_names),
+        node_lock_callback_timeout=cluster.node_lock_callback_timeout,
+        resettable=frozenset(node.clm_node for node in cluster.nodes if node.failfast_command is not None),
         quorum_votes=config.quorum.quorum,
         votes={node.name: node.quorum_votes for node in config.nodes},
     )

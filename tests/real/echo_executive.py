@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aisexec.drive import open_driver
 from aisexec.ipc import Arrival, Listener, ListenerOptions, Lost
-from corosync_amf.engine import Done, Failed, Message, Query, Request, Service
+from corosync_amf.engine import Done, Failed, Initialize, Message, Query, Request, Service
 from corosync_amf.service import ServiceClient
 from corosync_amf.wire import PROTOCOL, Ask, BadMessage, Events, Hello, Replies, Requests, Welcome, decode, encode, raw
 
@@ -105,8 +105,9 @@ class EchoExecutive:
 
     def _asked(self, client: int, frame: Ask | Requests) -> None:
         if isinstance(frame, Ask):
-            said = Said(decode(frame.query, Peek).data)
-            self.listener.send(client, [encode(Replies([(frame.request, raw(said))]))])
+            query = decode(frame.query, Peek | Initialize)
+            answer = Done() if isinstance(query, Initialize) else Said(query.data)
+            self.listener.send(client, [encode(Replies([(frame.request, raw(answer))]))])
             return
         requests = decode(frame.bundle, list[Say | Refuse | Burst])
         self.held += [(client, number, request) for number, request in enumerate(requests, frame.first)]

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from corosync_amf import errors
-from corosync_amf.ais import LOCAL_NODE_ID, TrackFlags
-from corosync_amf.engine import Client, Done, Origin, Request
+from corosync_amf.ais import LOCAL_NODE_ID, Admin, TrackFlags
+from corosync_amf.engine import Client, Done, NodeCleared, NodeStanding, Origin, Request
 from corosync_amf.errors import AisError
 from corosync_amf.services.clm import messages as m
 from corosync_amf.services.clm.engine import ClmEngine, ClmSettings
@@ -22,6 +22,7 @@ from corosync_amf.services.clm.values import (
 from corosync_amf.services.clm.views import node_of
 
 from .harness import START_TIME, Answer, Replicas, facts_of, refused
+from .merging import meet, split
 
 A, B, C = Client(1, 7), Client(2, 7), Client(3, 7)
 OPERATOR = Client(1, 99)
@@ -115,7 +116,7 @@ def test_view_numbers_go_on_after_the_highest_of_all_partitions() -> None:
     engine.merge(there.engines[1].remnant(1), Origin(Client(2, 0)))
     snapshot = engine.snapshot()
     assert isinstance(snapshot, m.Snapshot)
-    assert snapshot.view_number == 7
+    assert snapshot.view_number == 8
 
 
 def test_addresses_have_their_family() -> None:
@@ -475,3 +476,125 @@ def test_only_executives_say_that_time_is_over() -> None:
     replicas.send(Client(1, 0), m.StepOver(12345))
     assert view_of(replicas).number_of_members == 3
     assert replicas.now == START_TIME
+
+
+# ---- partitions that meet again
+
+
+def test_trackers_of_a_node_that_gave_way_go_on_and_get_the_present_view_as_a_change() -> None:
+    replicas = cluster()
+    track(replicas, A, CHANGES)
+    track(replicas, C, CHANGES)
+    other = split(replicas, [3])
+    assert [event.view.view_number for event in other.events_for(C)] == [2]
+    replicas.change(joined=[4])
+    replicas.events_for(A)
+    meet(replicas, other)
+    (event,) = replicas.events_for(C)
+    assert shown(event.view) == [(1, JOINED, True), (2, JOINED, True), (3, NO_CHANGE, True), (4, JOINED, True)]
+    assert event.view.view_number == 4
+    assert [each.view.view_number for each in replicas.events_for(A)] == [4]
+    replicas.change(left=[4])
+    assert [each.view.view_number for each in replicas.events_for(C)] == [5]
+
+
+def test_a_view_that_the_other_partition_has_used_gets_another_number_for_everybody() -> None:
+    replicas = cluster()
+    track(replicas, A, CHANGES_ONLY)
+    track(replicas, C, CHANGES_ONLY)
+    other = split(replicas, [3])
+    for _ in range(3):
+        other.change(joined=[9])
+        other.change(left=[9])
+    meet(replicas, other)
+    assert [event.view.view_number for event in replicas.events_for(A)] == [2, 3, 9]
+    assert replicas.lines[-1].startswith("CLM: view 9, 3 members: ")
+
+
+def test_an_operation_that_waited_in_the_partition_that_gave_way_has_an_unknown_outcome() -> None:
+    replicas = cluster()
+    track(replicas, C, CHANGES | START_STEP)
+    other = split(replicas, [3])
+    answer = other.send(Client(3, 99), m.Operate(LOCK, "node1", True))
+    assert answer.message == Done()
+    waiting = other.send(Client(3, 99), m.Operate(SHUTDOWN, "node3", True))
+    assert waiting.message is None
+    meet(replicas, other)
+    assert type(refused(waiting)) is errors.TimedOut
+    assert view_of(replicas).number_of_members == 3
+
+
+def test_trackers_of_a_node_that_is_locked_in_what_stands_do_not_go_on() -> None:
+    replicas = cluster()
+    track(replicas, C, CHANGES)
+    other = split(replicas, [3])
+    operate(replicas, LOCK, "node3")
+    meet(replicas, other)
+    assert replicas.events_for(C) == []
+    assert replicas.engines[1].snapshot().trackers == []  # type: ignore[attr-defined]
+
+
+# ---- AMF, which moves work away before a node is locked
+
+
+def managed() -> Replicas:
+    return cluster(settings=ClmSettings(has_amf=True))
+
+
+def told(replicas: Replicas) -> list[tuple[str, int, Admin]]:
+    found = [each for _, each in replicas.forwarded if isinstance(each, NodeStanding)]
+    replicas.forwarded.clear()
+    return [(each.name, each.node_id, each.state) for each in found]
+
+
+def test_a_lock_waits_until_amf_has_moved_the_work_away() -> None:
+    replicas = managed()
+    answer = operate(replicas, LOCK, "node3")
+    assert told(replicas) == [("node3", 3, Admin.LOCKED)]
+    assert answer.message is None
+    replicas.send(Client(2, 0), NodeCleared("node3"))
+    assert answer.message == Done()
+    assert told(replicas) == [("node3", 3, Admin.LOCKED)]
+    replicas.send(Client(2, 0), NodeCleared("node3"))
+    operate(replicas, UNLOCK, "node3")
+    assert told(replicas) == [("node3", 3, Admin.UNLOCKED)]
+
+
+def test_amf_and_the_start_trackers_are_all_waited_for() -> None:
+    replicas = managed()
+    track(replicas, A, CHANGES | START_STEP)
+    for is_amf_first in (True, False):
+        answer = operate(replicas, SHUTDOWN, "node3")
+        (event,) = [each for each in replicas.events_for(A) if each.step is START]
+        cleared, response = (Client(2, 0), NodeCleared("node3")), (A, m.Respond(event.invocation, Response.OK))
+        first, second = (cleared, response) if is_amf_first else (response, cleared)
+        replicas.send(*first)
+        assert answer.message is None
+        replicas.send(*second)
+        assert answer.message == Done()
+        assert [state for _, _, state in told(replicas)] == [Admin.SHUTTING_DOWN, Admin.LOCKED]
+        operate(replicas, UNLOCK, "node3")
+        told(replicas)
+
+
+def test_a_lock_does_not_wait_for_amf_longer_than_for_others() -> None:
+    replicas = managed()
+    answer = operate(replicas, LOCK, "node3")
+    replicas.advance(10.1)
+    assert answer.message == Done()
+
+
+def test_amf_learns_of_a_locked_node_that_joins_and_of_one_that_is_not_there() -> None:
+    replicas = managed()
+    replicas.change(left=[3])
+    operate(replicas, LOCK, "node3")
+    assert told(replicas) == [("node3", 0, Admin.LOCKED)]
+    replicas.change(joined=[3])
+    assert told(replicas) == [("node3", 3, Admin.LOCKED)]
+
+
+def test_only_executives_say_that_a_node_is_clear() -> None:
+    replicas = managed()
+    answer = operate(replicas, LOCK, "node3")
+    assert type(refused(replicas.send(A, NodeCleared("node3")))) is errors.Access
+    assert answer.message is None

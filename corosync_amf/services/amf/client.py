@@ -104,6 +104,7 @@ class AmfService(ServiceClient):
     versions: ClassVar[tuple[str, ...]] = SUPPORTED["AMF"]
     callback: ClassVar[type[IntFlag]] = Callback
     event_type: ClassVar[Any] = AmfEvent
+    needs_membership: ClassVar[bool] = False
 
     component_name: Dn | None = None
 

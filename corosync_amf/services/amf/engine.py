@@ -20,12 +20,24 @@ from corosync_amf.engine import (
     Message,
     NodeFacts,
     NodeLocal,
+    NodeStanding,
     Origin,
     Service,
 )
 from corosync_amf.errors import NotExist
 
-from . import adjusting, administration, assignments, components, decisions, faults, protection, status, upkeep
+from . import (
+    adjusting,
+    administration,
+    assignments,
+    components,
+    decisions,
+    faults,
+    protection,
+    standing,
+    status,
+    upkeep,
+)
 from .facts import AmfSnapshot, Facts
 from .lifecycle import Happening
 from .messages import (
@@ -106,7 +118,7 @@ class AmfEngine:
 
     def apply(self, message: AmfRequest, origin: Origin) -> list[Effect]:
         """Apply one request in its place in the total order."""
-        if isinstance(message, Executive) and origin.client.number != 0:
+        if isinstance(message, Executive | NodeStanding) and origin.client.number != 0:
             turn = Turn(self._view, origin.order, origin.time)
             turn.refuse(origin, ErrorCode.ACCESS_DENIED, "only executives may say that")
             return turn.effects
@@ -227,6 +239,7 @@ class AmfEngine:
 
     def _end(self, turn: Turn, before: dict[Dn, protection.Members]) -> list[Effect]:
         decisions.decide(turn, administration.attend)
+        standing.answer(turn)
         protection.tell(turn, before)
         shown = status.derived(self._view)
         for key, state in shown.items():
@@ -257,6 +270,8 @@ class AmfEngine:
                 others = [client for client in turn.facts.watchers if client != origin.client]
                 turn.facts.watchers = [*others, origin.client] if on else others
                 return _DONE
+            case NodeStanding():
+                standing.stands(turn, message)
             case ClientGone():
                 self._client_gone(turn, origin.client)
             case _:
@@ -464,8 +479,8 @@ class AmfEngine:
 
 
 def is_node(node: Node, facts: NodeFacts) -> bool:
-    """Whether a cluster member is the AMF node: its name, its node id or its address is the configured one."""
-    return node.clm_node in (facts.name, str(facts.node_id), facts.address)
+    """Whether a cluster member is the AMF node."""
+    return standing.is_meant(node, facts.name, facts.node_id, facts.address)
 
 
 def _configuration(view: View, component: Component) -> Configuration:

@@ -26,7 +26,8 @@ class Fact(msgspec.Struct):
 
 class NodeFact(Fact):
     """`node_id` None: not a member. `incarnation`: of its executive, and so of its processes. `failfast`: told to leave
-    the cluster, nothing else counts until it did."""
+    the cluster, nothing else counts until it did. `clm`: its admin state in CLM; `clearing`: its name there, as long as
+    CLM waits for the news that nothing is assigned on it."""
 
     node_id: NodeId | None = None
     incarnation: int = 0
@@ -34,6 +35,8 @@ class NodeFact(Fact):
     failfast: bool = False
     failfast_spent: bool = False
     failovers: Count = Count()
+    clm: Admin = Admin.UNLOCKED
+    clearing: str = ""
 
 
 class UnitFact(Fact):

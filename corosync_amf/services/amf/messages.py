@@ -29,7 +29,7 @@ from corosync_amf.ais import (
     Recovery,
     RedundancyModel,
 )
-from corosync_amf.engine import ClientGone, Message, NodeLocal, Query, Request
+from corosync_amf.engine import ClientGone, Message, NodeLocal, NodeStanding, Query, Request
 
 from .commands import (
     AmfCommand as AmfCommand,
@@ -282,7 +282,7 @@ AmfComponentRequest = (
     | ProtectionGroupTrackStart
     | ProtectionGroupTrackStop
 )
-AmfRequest = AmfComponentRequest | FaultDetected | CommandDone | TimeUp | Admin | Watch | ClientGone
+AmfRequest = AmfComponentRequest | FaultDetected | CommandDone | TimeUp | Admin | Watch | NodeStanding | ClientGone
 
 
 # Queries

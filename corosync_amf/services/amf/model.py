@@ -231,9 +231,10 @@ class Node(Entity, frozen=True, kw_only=True):
 
 
 class Cluster(Entity, frozen=True, kw_only=True):
-    """The root of the model."""
+    """The root of the model. `node_lock_callback_timeout`: seconds that CLM waits before it locks a node."""
 
     startup_timeout: float = 3.0
+    node_lock_callback_timeout: float = 10.0
     clm_cluster: Dn | None = None
     epoch_floor: int = 0
     admin_state: Admin = Admin.UNLOCKED

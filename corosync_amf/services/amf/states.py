@@ -113,8 +113,9 @@ def instance_scopes(view: View, si: Dn) -> list[Dn]:
 
 
 def unit_admin(view: View, su: Dn) -> Admin:
-    """The effective administrative state of an SU."""
-    return _worst(view, unit_scopes(view, su))
+    """The effective administrative state of an SU. A node that CLM locks locks its SUs."""
+    own, clm = _worst(view, unit_scopes(view, su)), view.facts.node(view.host[su]).clm
+    return own if clm is Admin.UNLOCKED else max(own, clm, key=_WORST.__getitem__)
 
 
 def instance_admin(view: View, si: Dn) -> Admin:

@@ -332,7 +332,8 @@ def _why_node(view: states.View, name: str) -> list[str]:
         return [f"node {name} is not a member"]
     if fact.failfast:
         return [f"node {name} was told to leave (failfast)"]
-    return [f"node {name} is DISABLED"] if fact.disabled else []
+    reasons = [f"node {name} is {fact.clm.name} in CLM"] if fact.clm is not Admin.UNLOCKED else []
+    return [*reasons, f"node {name} is DISABLED"] if fact.disabled else reasons
 
 
 def derived(view: states.View) -> dict[tuple[int, Dn], int]:

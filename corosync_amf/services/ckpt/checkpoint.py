@@ -400,17 +400,20 @@ class Checkpoint:
             return [SectionsChanged(self, made, content.epoch, since)]
 
         async def more() -> list[SectionsChanged] | None:
+            nonlocal since
             try:
                 events = await session.next_events(stream)
             except BadHandle:
                 if self.is_open and self._service.is_open and self.tracking is not Tracking.OFF:
                     raise
                 return None
-            return [
-                SectionsChanged(self, event.changes, event.epoch, event.sequence)
-                for event in events
-                if event.sequence > since
-            ]
+            news: list[SectionsChanged] = []
+            for event in events:
+                if event.is_merge:
+                    since = min(since, event.sequence - 1)  # the standing content is counted anew
+                if event.sequence > since and event.changes:
+                    news.append(SectionsChanged(self, event.changes, event.epoch, event.sequence))
+            return news
 
         return Following(start, more, lambda: self._stream_ended() if is_ours else None)
 

@@ -66,9 +66,13 @@ class CkptService(ServiceClient):
             await self.close_handles(numbers)
 
     def _stream_of(self, event: Any) -> int:
-        if not isinstance(event, m.Changed):
+        if not isinstance(event, m.Changed | m.HandleLost):
             return Service.CKPT
         checkpoint = self._open.get(event.handle)
+        if isinstance(event, m.HandleLost):
+            if checkpoint is not None:
+                checkpoint.shut()
+            return NOWHERE
         if checkpoint is None or checkpoint.tracking is Tracking.OFF:
             return NOWHERE  # closed, or no longer tracked, on the way
         return stream_of(event.handle) if checkpoint.is_streamed else Service.CKPT
@@ -76,7 +80,7 @@ class CkptService(ServiceClient):
     def translate(self, message: Any) -> object | None:
         """See `ServiceClient`."""
         checkpoint = self._open.get(message.handle)
-        if checkpoint is None:
+        if checkpoint is None or not message.changes:
             return None
         return SectionsChanged(checkpoint, message.changes, message.epoch, message.sequence)
 

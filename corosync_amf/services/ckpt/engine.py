@@ -4,6 +4,7 @@
     store        what one checkpoint holds
     replication  when a write is answered
     reading      answers longer than one frame
+    merging      what goes on when another partition's state replaces this one
 
 Source: SAI-AIS-CKPT-B.02.02 chapter 3.
 """
@@ -18,6 +19,7 @@ from corosync_amf.engine import Alarm, Client, ClientGone, Effect, Event, Member
 from corosync_amf.engine import failed as refusal
 from corosync_amf.errors import Access, AisError, InvalidParam
 
+from . import merging
 from . import messages as m
 from .limits import check_changes, check_data, check_elements, check_new, check_parts
 from .messages import Tracking
@@ -43,7 +45,7 @@ class CkptEngine:
     request_type: ClassVar[Any] = m.CkptRequest
     query_type: ClassVar[Any] = m.CkptQuery
     snapshot_type: ClassVar[type[msgspec.Struct]] = m.Snapshot
-    remnant_type: ClassVar[Any] = None
+    remnant_type: ClassVar[Any] = m.Remnant
 
     def __init__(self) -> None:
         self._registry = Registry()
@@ -183,12 +185,13 @@ class CkptEngine:
         self._replication = Replication(state.members, state.waiting)
         self._reader = Reader()
 
-    def remnant(self, node: NodeId) -> None:
-        """See `Engine`. Nothing yet."""
-
-    def merge(self, remnant: Any, origin: Origin) -> list[Effect]:
+    def remnant(self, node: NodeId) -> m.Remnant:
         """See `Engine`."""
-        return []
+        return merging.remnant_of(self._registry, self._replication, node)
+
+    def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
+        """See `Engine`, and `merging` for the rule."""
+        return merging.merge(self._registry, remnant, origin.client.node)
 
     # ---- closing
 

@@ -313,15 +313,25 @@ class Sections(Message, frozen=True):
 
 
 class Changed(Message, frozen=True):
-    """Event: a client other than the receiver changed sections of the checkpoint behind `handle`."""
+    """Event: a client other than the receiver changed sections of the checkpoint behind `handle`.
+
+    `is_merge`: nobody did; another partition's content stands now, whose `sequence` may be lower.
+    """
 
     handle: int
     changes: tuple[SectionChange, ...]
     epoch: int | None
     sequence: int
+    is_merge: bool = False
 
 
-CkptEvent = Changed
+class HandleLost(Message, frozen=True):
+    """Event: the handle is closed; in the partition whose state stands there is no such checkpoint."""
+
+    handle: int
+
+
+CkptEvent = Changed | HandleLost
 
 
 # The replicated state.
@@ -379,3 +389,23 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     checkpoints: list[CheckpointRecord] = []
     handles: list[HandleRecord] = []
     waiting: list[WaitingRecord] = []
+
+
+class HandleRemnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A handle of a partition that gave way; `name` empty: it cannot go on."""
+
+    client: Client
+    number: int
+    name: str
+    attributes: Attributes
+    open_flags: int
+    tracking: Tracking
+
+
+class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a node brings along: its clients' handles, (id, digest) of the sections that they track by the name of the
+    checkpoint, and the changes that were not answered yet."""
+
+    handles: list[HandleRemnant] = []
+    contents: list[tuple[str, list[tuple[bytes, bytes]]]] = []
+    waiting: list[Origin] = []

@@ -86,9 +86,15 @@ class Registry:
             raise NoResources(f"a client has at most {HANDLES_MAX} checkpoints open, each under its own number")
         if checkpoint is None:
             checkpoint = self._create(message.name, message.attributes, origin.time)
+        handle = Handle(origin.client, message.handle, checkpoint, message.open_flags, message.tracking)
+        return checkpoint, self.resume(handle)
+
+    def resume(self, handle: Handle) -> list[Effect]:
+        """Add a handle; the retention time of its checkpoint runs no longer."""
+        checkpoint = handle.checkpoint
         is_taken_up = bool(checkpoint.closing and not checkpoint.handles)
-        self._add(Handle(origin.client, message.handle, checkpoint, message.open_flags, message.tracking))
-        return checkpoint, [Alarm(_retention(checkpoint), None)] if is_taken_up else []
+        self._add(handle)
+        return [Alarm(_retention(checkpoint), None)] if is_taken_up else []
 
     def _existing(self, message: Open) -> Checkpoint | None:
         """The checkpoint that is there; None when it is to be created."""
@@ -103,7 +109,7 @@ class Registry:
             raise InvalidParam(problem)
         if attributes.persistent:
             raise NotSupported("persistent checkpoints are not supported by this executive")
-        if checkpoint is not None and not _is_equal(attributes, checkpoint.attributes):
+        if checkpoint is not None and not is_equal(attributes, checkpoint.attributes):
             raise Exist(f"checkpoint {message.name!r} exists with other attributes")
         return checkpoint
 
@@ -201,6 +207,7 @@ def _retention(checkpoint: Checkpoint) -> str:
     return f"retention {checkpoint.number}"
 
 
-def _is_equal(one: Attributes, other: Attributes) -> bool:
+def is_equal(one: Attributes, other: Attributes) -> bool:
+    """Whether an opening with attributes `one` may find those of `other`: the retention duration does not count."""
     replace = msgspec.structs.replace
     return replace(one, retention_duration=None) == replace(other, retention_duration=None)

@@ -8,12 +8,11 @@
 Source: SAI-AIS-CLM-B.04.01 chapter 3.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
-from corosync_amf.engine import Done, Query, Request, Service
-from corosync_amf.errors import AisError, BadFlags, BadHandle, InvalidParam, Library, NotExist, Unavailable
+from corosync_amf.engine import Done, Request, Service
+from corosync_amf.errors import AisError, BadFlags, BadHandle, InvalidParam, NotExist
 from corosync_amf.following import Following
 from corosync_amf.service import (
     SUPPORTED,
@@ -45,8 +44,6 @@ NEWER: Final = TrackFlags.LOCAL | TrackFlags.START_STEP | TrackFlags.VALIDATE_ST
 VIEWS: Final = -(1 << 62)
 """The number of the stream of `views`."""
 
-T = TypeVar("T")
-
 
 class ClmService(ServiceClient):
     """A session with the cluster membership service. Get it with `initialize`; iterate over it for its events."""
@@ -57,9 +54,8 @@ class ClmService(ServiceClient):
     event_type = m.ClmEvent
 
     async def start(self) -> None:
-        """See `ServiceClient`. Raises: Unavailable: this node is no member."""
+        """See `ServiceClient`."""
         self.session.divert(Service.CLM, self._stream_of)
-        await self.ask(m.GetNode(LOCAL_NODE_ID), m.Node)
 
     async def stop(self) -> None:
         """See `ServiceClient`."""
@@ -73,32 +69,6 @@ class ClmService(ServiceClient):
     def translate(self, message: Any) -> object | None:
         """See `ServiceClient`."""
         return cast(object, _public(message))
-
-    # ---- the B.01 way of saying that the node is no member
-
-    async def request(
-        self,
-        message: Request,
-        reply: type[T],
-        *,
-        timeout: float | None = None,
-        late: Callable[[T], object] | None = None,
-    ) -> T:
-        """See `ServiceClient`."""
-        try:
-            return await super().request(message, reply, timeout=timeout, late=late)
-        except Unavailable as error:
-            raise self._unavailable(error) from None
-
-    async def ask(self, query: Query, reply: type[T], *, timeout: float | None = None) -> T:
-        """See `ServiceClient`."""
-        try:
-            return await super().ask(query, reply, timeout=timeout)
-        except Unavailable as error:
-            raise self._unavailable(error) from None
-
-    def _unavailable(self, error: Unavailable) -> AisError:
-        return Library(error.reason) if self.version < "B.03" else error
 
     # ---- membership
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
 
-from corosync_amf.ais import NodeId, TrackFlags
+from corosync_amf.ais import Admin, ErrorCode, NodeId, TrackFlags
 from corosync_amf.engine import (
     Alarm,
     Client,
@@ -20,8 +20,12 @@ from corosync_amf.engine import (
     Done,
     Effect,
     Event,
+    Failed,
+    Forward,
     Membership,
     Message,
+    NodeCleared,
+    NodeStanding,
     Origin,
     Reply,
     Run,
@@ -51,6 +55,7 @@ from .values import ChangeStep, ClusterChange, Response
 from .views import CHANGE_FLAGS, Changes, dn_of, name_of, named, node_of, problem_of_flags
 
 DONE: Final = Done()
+OUTCOME_UNKNOWN: Final = Failed(ErrorCode.TIMEOUT, "another partition's state stands: look what became of the node")
 LOCK, UNLOCK, SHUTDOWN = NodeOperation.LOCK, NodeOperation.UNLOCK, NodeOperation.SHUTDOWN
 VALIDATE, START, ABORTED = ChangeStep.VALIDATE, ChangeStep.START, ChangeStep.ABORTED
 
@@ -59,9 +64,10 @@ VALIDATE, START, ABORTED = ChangeStep.VALIDATE, ChangeStep.START, ChangeStep.ABO
 class ClmSettings:
     """What the configuration says, alike on all nodes.
 
-    `node_names`: nodes that are known before they were ever seen. `node_lock_callback_timeout`: seconds that trackers
-    have to answer. `quorum_votes`: what the members must have together (0: no quorum is configured); a node that
-    `votes` leaves out has one. `resettable`: the nodes that have a reset command.
+    `node_names`: nodes that are known before they were ever seen. `node_lock_callback_timeout`: seconds that
+    trackers have to answer. `quorum_votes`: what the members must have together (0: no quorum is configured); a
+    node that `votes` leaves out has one. `resettable`: names, ids or addresses of the nodes that have a reset
+    command. `has_amf`: AMF runs, and moves work away before a node is locked.
     """
 
     node_names: frozenset[str] = frozenset()
@@ -69,6 +75,7 @@ class ClmSettings:
     quorum_votes: int = 0
     votes: Mapping[str, int] = field(default_factory=dict)
     resettable: frozenset[str] = frozenset()
+    has_amf: bool = False
 
 
 class ClmEngine:
@@ -103,9 +110,13 @@ class ClmEngine:
                 case m.Operate():
                     return self._operate(message, origin)
                 case m.Reset(name):
-                    return [*self._reset(name), Reply(origin, DONE)]
+                    return [Reply(origin, DONE), *self._reset(name)]
                 case m.StepOver(number):
-                    return self._step_over(number, origin.client)
+                    _check_executive(origin)
+                    return self._step_over(number)
+                case NodeCleared(name):
+                    _check_executive(origin)
+                    return self._cleared(name)
                 case ClientGone():
                     self._roster.trackers.pop(origin.client, None)
                     return self._withdraw(lambda client: client == origin.client)
@@ -136,6 +147,9 @@ class ClmEngine:
         effects = roster.enter(change, [operation.name for operation in over])
         for operation in over:
             effects += self._left_by_itself(operation)
+        for node in sorted(change.joined):
+            if node in roster.ring and roster.ring[node].facts.name in roster.locked:
+                effects += self._amf_told(roster.ring[node].facts.name, Admin.LOCKED)
         return effects + self._withdraw(lambda client: client.node not in present)
 
     def _stays(self, name: str, present: frozenset[NodeId]) -> bool:
@@ -170,12 +184,31 @@ class ClmEngine:
 
     def remnant(self, node: NodeId) -> m.Remnant:
         """See `Engine`."""
-        return m.Remnant(self._roster.view_number)
+        roster = self._roster
+        trackers = [
+            m.TrackerRecord(client, roster.trackers[client])
+            for client in sorted(roster.trackers)
+            if client.node == node
+        ]
+        callers = sorted(each.caller for each in self._operations.values() if each.caller.client.node == node)
+        return m.Remnant(roster.view_number, roster.members(), trackers, callers)
 
     def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
-        """See `Engine`. View numbers never repeat: they go on after the highest of all partitions."""
-        self._roster.view_number = max(self._roster.view_number, remnant.view_number)
-        return []
+        """See `Engine`. View numbers never repeat: they go on after the highest of all partitions.
+
+        The trackers of the node go on, and are told the present view as a change of the last one they have seen.
+        """
+        node, roster = origin.client.node, self._roster
+        effects: list[Effect] = [
+            Reply(caller, OUTCOME_UNKNOWN) for caller in remnant.callers if caller.client.node == node
+        ]
+        if remnant.view_number >= roster.view_number:
+            roster.view_number = remnant.view_number
+            effects += roster.count_on(node)
+        if roster.is_member(node):
+            trackers = {each.client: each.flags for each in remnant.trackers if each.client.node == node}
+            effects += roster.rejoined(trackers, remnant.members)
+        return effects
 
     def is_member(self, node_id: NodeId) -> bool:
         """Whether a node is a member: in the ring and not locked. For what hosts the engine."""
@@ -227,7 +260,7 @@ class ClmEngine:
             effects = [Reply(running.caller, failed(interrupted)), *self._ended(running)]
         record = roster.named(name)
         if record is None:
-            return [*effects, *self._lock(name), Reply(origin, DONE)]
+            return [*effects, *self._lock(name), Reply(origin, DONE), *self._amf_told(name, Admin.LOCKED)]
         step = VALIDATE if message.validate else START
         return effects + self._begin(OperationRecord(0, name, message.operation, step, origin, (), ()), record)
 
@@ -237,7 +270,7 @@ class ClmEngine:
         effects: list[Effect] = [notices.administered(name, AdminState.UNLOCKED)]
         if record is not None:
             effects += self._roster.turn({record.facts.node_id}, [], f"{named(record.facts)} unlocked")
-        return [*effects, Reply(origin, DONE)]
+        return [*effects, Reply(origin, DONE), *self._amf_told(name, Admin.UNLOCKED)]
 
     def _lock(self, name: str) -> list[Effect]:
         self._roster.locked.add(name)
@@ -262,8 +295,11 @@ class ClmEngine:
         self._numbers += 1 + len(asked)
         waiting = tuple(enumerate(asked, first))
         told = operation.asked + tuple(client for client in asked if client not in operation.asked)
-        operation = msgspec.structs.replace(operation, number=first - 1, asked=told, waiting=waiting)
-        if not asked:
+        is_clearing = operation.step is START and self._settings.has_amf
+        operation = msgspec.structs.replace(
+            operation, number=first - 1, asked=told, waiting=waiting, is_clearing=is_clearing
+        )
+        if not asked and not is_clearing:
             return self._go_on(operation)
         self._operations[operation.name] = operation
         limit = self._settings.node_lock_callback_timeout
@@ -271,7 +307,10 @@ class ClmEngine:
         effects = self._told(operation, record, time)
         if time is None:
             effects.append(notices.administered(operation.name, AdminState.SHUTTING_DOWN))
-        return [*effects, Alarm(_alarm(operation), time, None if time is None else m.StepOver(operation.number))]
+        effects.append(Alarm(_alarm(operation), time, None if time is None else m.StepOver(operation.number)))
+        if is_clearing:
+            effects += self._amf_told(operation.name, ADMIN_OF[operation.operation])
+        return effects
 
     def _told(self, operation: OperationRecord, record: MemberRecord, time: float | None) -> list[Effect]:
         """One event for each that is asked, as if the change had happened."""
@@ -310,7 +349,7 @@ class ClmEngine:
         waiting = tuple(each for each in operation.waiting if not has(each[1]))
         operation = msgspec.structs.replace(operation, waiting=waiting)
         self._operations[operation.name] = operation
-        return [] if waiting else self._go_on(operation)
+        return [] if waiting or operation.is_clearing else self._go_on(operation)
 
     def _withdraw(self, has: Callable[[Client], bool]) -> list[Effect]:
         """Who is gone or tracks no more is not waited for."""
@@ -321,13 +360,27 @@ class ClmEngine:
                 effects += self._answered(operation, has)
         return effects
 
-    def _step_over(self, number: int, client: Client) -> list[Effect]:
-        if client.number:
-            raise Access("only executives may say this")
+    def _step_over(self, number: int) -> list[Effect]:
         for operation in self._operations.values():
             if operation.number == number:
-                return self._go_on(msgspec.structs.replace(operation, waiting=()))
+                return self._go_on(msgspec.structs.replace(operation, waiting=(), is_clearing=False))
         return []
+
+    def _cleared(self, name: str) -> list[Effect]:
+        """AMF has moved the work of a node away."""
+        operation = self._operations.get(name)
+        if operation is None or not operation.is_clearing:
+            return []
+        self._operations[name] = operation = msgspec.structs.replace(operation, is_clearing=False)
+        return [] if operation.waiting else self._go_on(operation)
+
+    def _amf_told(self, name: str, state: Admin) -> list[Effect]:
+        """Tell AMF how a node stands."""
+        if not self._settings.has_amf:
+            return []
+        record = self._roster.named(name)
+        node_id, address = (0, "") if record is None else (record.facts.node_id, record.facts.address)
+        return [Forward(Service.AMF, NodeStanding(name, node_id, address, state))]
 
     def _go_on(self, operation: OperationRecord) -> list[Effect]:
         """A step is over: the next one, or the end."""
@@ -342,11 +395,13 @@ class ClmEngine:
         gone = [client for client in roster.trackers if client.number and client.node == record.facts.node_id]
         for client in gone:
             del roster.trackers[client]
-        return [*effects, Reply(operation.caller, DONE), *self._withdraw(lambda client: client in gone)]
+        effects += [Reply(operation.caller, DONE), *self._amf_told(operation.name, Admin.LOCKED)]
+        return effects + self._withdraw(lambda client: client in gone)
 
     def _left_by_itself(self, operation: OperationRecord) -> list[Effect]:
         """The node left before its operation was over: that is all there was to do but to lock it."""
-        return [*self._ended(operation), *self._lock(operation.name), Reply(operation.caller, DONE)]
+        effects = [*self._ended(operation), *self._lock(operation.name), Reply(operation.caller, DONE)]
+        return effects + self._amf_told(operation.name, Admin.LOCKED)
 
     def _rejected(self, operation: OperationRecord, by: Client) -> list[Effect]:
         record = self._roster.named(operation.name)
@@ -365,17 +420,27 @@ class ClmEngine:
     def _reset(self, name: str | None) -> list[Effect]:
         roster = self._roster
         names = sorted(each.facts.name for each in roster.ring.values()) if name is None else [name_of(name)]
+        found: list[NodeId] = []
         for each in names:
-            if roster.named(each) is None:
+            record = roster.named(each)
+            if record is None:
                 raise NotExist(f"no node {each!r} in the cluster")
-            if each not in self._settings.resettable:
+            facts = record.facts
+            if self._settings.resettable.isdisjoint((facts.name, str(facts.node_id), facts.address)):
                 raise NotSupported(f"node {each!r} has no reset command")
-        found = [roster.named(each) for each in names]
-        return [Run(record.facts.node_id, m.ResetNode()) for record in found if record is not None]
+            found.append(facts.node_id)
+        return [Run(node_id, m.ResetNode()) for node_id in found]
 
 
 DONE_TO: Final = {LOCK: "locked", UNLOCK: "unlocked", SHUTDOWN: "shut down"}
+ADMIN_OF: Final = {LOCK: Admin.LOCKED, SHUTDOWN: Admin.SHUTTING_DOWN}
 LEFT_BY: Final = {LOCK: ClusterChange.LEFT, UNLOCK: ClusterChange.UNLOCK, SHUTDOWN: ClusterChange.SHUTDOWN}
+
+
+def _check_executive(origin: Origin) -> None:
+    """Raises: Access: a client says what only executives may say."""
+    if origin.client.number:
+        raise Access("only executives may say this")
 
 
 def _alarm(operation: OperationRecord) -> str:

@@ -1,11 +1,12 @@
 """What applications, executives and replicas say to one another about the membership, and the replicated state."""
 
 from enum import IntEnum
+from typing import ClassVar
 
 import msgspec
 
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Client, ClientGone, Message, NodeFacts, Origin, Query, Request
+from corosync_amf.engine import Client, ClientGone, Message, NodeCleared, NodeFacts, Origin, Query, Request
 
 from .values import ChangeStep, ClusterNode, ClusterView, Response
 
@@ -47,6 +48,8 @@ class NodeOperation(IntEnum):
 class Operate(Request, frozen=True):
     """Lock, unlock or shut down a node. `force`: also when that takes away quorum; `validate`: ask first."""
 
+    without_membership: ClassVar[bool] = True
+
     operation: NodeOperation
     name: str
     force: bool = False
@@ -55,6 +58,8 @@ class Operate(Request, frozen=True):
 
 class Reset(Request, frozen=True):
     """Reset a node; name None: all of them."""
+
+    without_membership: ClassVar[bool] = True
 
     name: str | None
 
@@ -68,7 +73,7 @@ class StepOver(Request, frozen=True):
     number: int
 
 
-ClmRequest = Track | TrackStop | Respond | FetchNode | Operate | Reset | StepOver | ClientGone
+ClmRequest = Track | TrackStop | Respond | FetchNode | Operate | Reset | StepOver | NodeCleared | ClientGone
 
 
 class GetNode(Query, frozen=True):
@@ -137,7 +142,7 @@ class OperationRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unkno
     """An operation on a node that waits for answers to its present step.
 
     `number` is that of the step, `caller` who asked for it. `asked` are all trackers who were told of the step,
-    `waiting` those who have not answered, with the invocation they are to answer.
+    `waiting` those who have not answered, with the invocation they are to answer; `is_clearing`: AMF has not, either.
     """
 
     number: int
@@ -147,6 +152,7 @@ class OperationRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unkno
     caller: Origin
     asked: tuple[Client, ...]
     waiting: tuple[tuple[int, Client], ...]
+    is_clearing: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -163,6 +169,10 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a node brings along from a partition that gave way: the last view that was seen there."""
+    """What a node brings along from a partition that gave way: the last view that was seen there and its members, the
+    trackers on the node, and the operators' requests that were not answered yet."""
 
     view_number: int
+    members: list[MemberRecord] = []
+    trackers: list[TrackerRecord] = []
+    callers: list[Origin] = []

@@ -1,6 +1,6 @@
 """Who is in the ring, who of them is a member, and who follows that."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from logging import INFO
 
 from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
@@ -102,6 +102,36 @@ class Roster:
             *self.told(changes, ChangeStep.COMPLETED, reason, cause),
             *(notices.left(facts, reason) for facts in gone),
             *(notices.joined(facts, reason) for facts in arrived),
+        ]
+
+    def count_on(self, node: NodeId) -> list[Effect]:
+        """A node has brought along a view as new as the present one, which therefore gets another number."""
+        record = self.ring.get(node)
+        if record is None:
+            return []
+        self.view_number += 1
+        members = [each.facts for each in self.members()]
+        reason = f"{named(record.facts)} has come back from another partition"
+        is_member = self.is_member(node)
+        changes = {node: (node_of(record, member=True), ClusterChange.RECONFIGURED)} if is_member else {}
+        return [
+            Log(INFO, log_line(self.view_number, members, (), (), reason)),
+            *self.told(changes, ChangeStep.COMPLETED, reason, dn_of(record.facts.name)),
+        ]
+
+    def rejoined(self, trackers: Mapping[Client, int], former: Sequence[MemberRecord]) -> list[Effect]:
+        """Trackers go on that have last seen the members `former`: they get the difference to the present view."""
+        self.trackers |= trackers
+        before = {record.facts.node_id: record for record in former}
+        now = {record.facts.node_id: record for record in self.members()}
+        changes = {
+            node: (node_of(record, member=False), LEFT) for node, record in before.items() if node not in now
+        } | {node: (node_of(record, member=True), JOINED) for node, record in now.items() if node not in before}
+        reason = "the partitions have met again"
+        return [
+            Event(client, Tracked(self.view(flags, client, changes), ChangeStep.COMPLETED, reason))
+            for client, flags in sorted(trackers.items())
+            if is_concerned(flags, client.node, changes)
         ]
 
     def told(self, changes: Changes, step: ChangeStep, reason: str, cause: str) -> list[Effect]:

@@ -65,6 +65,7 @@ class World:
         self.trace: list[str] = []
         self.notifications: list[Notice] = []
         self.told: list[Message] = []
+        self.forwarded: list[Message] = []
         self.refuse_cleanup: set[Dn] = set()
         self.refuse_start: set[Dn] = set()
         self.refuse_monitor: set[Dn] = set()
@@ -169,8 +170,10 @@ class World:
                 case Multicast(node, message):
                     self.send(self.sites[node], 0, message)
                 case Forward(_, message):
-                    assert isinstance(message, Notice)
-                    self.notifications.append(message)
+                    if isinstance(message, Notice):
+                        self.notifications.append(message)
+                    else:
+                        self.forwarded.append(message)
 
     def _answer_operator(self, to: Origin, message: Message) -> None:
         if to.client.number == OPERATOR:

@@ -1,0 +1,130 @@
+"""A node that CLM has locked: every service is Unavailable there, and what was held before the lock stays stale."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from corosync_amf import ckpt, clm, connect, errors
+from corosync_amf.engine import Done, Service
+from corosync_amf.services.ckpt.engine import CkptEngine
+from corosync_amf.services.clm import messages as m
+from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.clm.messages import NodeOperation
+from corosync_amf.session import Session
+
+from .loopback import Loopback, eventually, loopback
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+ATTRIBUTES = ckpt.CreationAttributes()
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Loopback]:
+    async with loopback(lambda: [ClmEngine(), CkptEngine()], 3) as running:
+        yield running
+
+
+async def change(cluster: Loopback, operation: NodeOperation, name: str = "node3") -> None:
+    """As an operator does it, on the node itself or elsewhere."""
+    session = await Session.open(cluster.nodes[3].address)
+    await session.request(Service.CLM, m.Operate(operation, name), Done)
+    await session.close()
+
+
+async def lock(cluster: Loopback) -> None:
+    await change(cluster, NodeOperation.LOCK)
+
+
+async def unlock(cluster: Loopback) -> None:
+    await change(cluster, NodeOperation.UNLOCK)
+
+
+async def test_handles_are_unavailable_while_their_node_is_locked_and_stay_so(cluster: Loopback) -> None:
+    address = cluster.nodes[3].address
+    service = await ckpt.initialize(address=address)
+    handle = await service.checkpoint_open("c", creation_attributes=ATTRIBUTES)
+    tracker = await clm.initialize(address=address)
+    await lock(cluster)
+    for is_locked in (True, False):
+        for call in (
+            lambda: handle.write_batch({"s": b""}),
+            handle.read_all,
+            handle.status_get,
+            lambda: service.checkpoint_open("d", creation_attributes=ATTRIBUTES),
+            lambda: service.checkpoint_unlink("c"),
+            lambda: service.checkpoint_open_async("d", creation_attributes=ATTRIBUTES),
+            tracker.cluster_node_get,
+            lambda: tracker.cluster_track(clm.TrackFlags.CHANGES),
+        ):
+            with pytest.raises(errors.Unavailable):
+                await call()
+        if is_locked:
+            await unlock(cluster)
+            await eventually(lambda: cluster.engines(ClmEngine)[2].is_member(3))
+    with pytest.raises(errors.Unavailable):
+        await handle.close()
+    await service.finalize()
+    await tracker.finalize()
+    await eventually(lambda: not any(engine.snapshot().handles for engine in cluster.engines(CkptEngine)))
+    async with ckpt.initialize(address=address) as again:
+        await again.checkpoint_open("c", creation_attributes=ATTRIBUTES)
+
+
+async def test_no_service_begins_on_a_locked_node(cluster: Loopback) -> None:
+    address = cluster.nodes[3].address
+    await lock(cluster)
+    for module in (ckpt, clm):
+        with pytest.raises(errors.Unavailable):
+            await module.initialize(address=address)
+        with pytest.raises(errors.Library):
+            await module.initialize(address=address, version="B.01.01")
+    await unlock(cluster)
+    async with ckpt.initialize(address=address), clm.initialize(address=address):
+        pass
+
+
+async def test_old_sessions_get_another_word_for_it(cluster: Loopback) -> None:
+    async with ckpt.initialize(address=cluster.nodes[3].address, version="B.01.01") as service:
+        handle = await service.checkpoint_open("c", creation_attributes=ATTRIBUTES)
+        await lock(cluster)
+        with pytest.raises(errors.Library, match="node was locked"):
+            await handle.write_batch({"s": b""})
+        await unlock(cluster)
+        with pytest.raises(errors.Library, match="initialize again"):
+            await handle.read_all()
+
+
+async def test_on_a_shared_connection_each_service_begins_anew_by_itself(cluster: Loopback) -> None:
+    async with connect(cluster.nodes[3].address) as session, session.clm() as tracker:
+        service = await session.ckpt()
+        handle = await service.checkpoint_open("c", creation_attributes=ATTRIBUTES)
+        await handle.write_batch({"s": b"kept"})
+        await lock(cluster)
+        await unlock(cluster)
+        with pytest.raises(errors.Unavailable):
+            await handle.read_all()
+        await service.finalize()
+        async with session.ckpt() as again:
+            with pytest.raises(errors.NotExist):  # the handle was given back, and with it the checkpoint
+                await again.checkpoint_open("c")
+            await again.checkpoint_open("c", creation_attributes=ATTRIBUTES)
+        with pytest.raises(errors.Unavailable):
+            await tracker.cluster_node_get()
+
+
+async def test_leaving_the_blocks_of_a_locked_node_is_silent(cluster: Loopback) -> None:
+    async with (
+        ckpt.initialize(address=cluster.nodes[3].address) as service,
+        service.checkpoint_open("c", creation_attributes=ATTRIBUTES),
+    ):
+        await lock(cluster)
+
+
+async def test_other_nodes_clients_notice_nothing(cluster: Loopback) -> None:
+    async with (
+        ckpt.initialize(address=cluster.nodes[1].address) as service,
+        service.checkpoint_open("c", creation_attributes=ATTRIBUTES) as handle,
+    ):
+        await lock(cluster)
+        await handle.write_batch({"s": b""})
+        assert await handle.read_all() == {b"s": b""}
