@@ -21,6 +21,7 @@ import inspect
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from enum import IntFlag
+from types import EllipsisType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import anyio
@@ -30,8 +31,10 @@ from corosync_amf.ais import DispatchFlags
 from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
 from corosync_amf.engine import Message, Query, Request, Service
 from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient
+from corosync_amf.eventing import EventSession
 from corosync_amf.pending import Pending
 from corosync_amf.session import Session
+from corosync_amf.streams import Queue
 from corosync_amf.versions import SUPPORTED, check_version, negotiate
 
 __all__ = [
@@ -90,7 +93,7 @@ class Events:
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: "ServiceClient") -> None:
+    def __init__(self, client: "EventClient") -> None:
         self._client = client
 
     def __aiter__(self) -> Self:
@@ -110,16 +113,18 @@ class Events:
             raise StopAsyncIteration from None
 
 
-class ServiceClient:
-    """One session with a service: iterate over it for its events; call `finalize` when done."""
+class EventClient:
+    """The life cycle and the events of a service object: iterate over it for these; call `finalize` when done."""
 
     service: ClassVar[Service]
     versions: ClassVar[tuple[str, ...]]
     callback: ClassVar[type[IntFlag]]
     event_type: ClassVar[Any]
 
+    session: EventSession
+
     def __init__(
-        self, session: Session, *, version: str = "", callbacks: int = 0, retry: bool = True, owner: bool = True
+        self, session: Any, *, version: str = "", callbacks: int = 0, retry: bool = True, owner: bool = True
     ) -> None:
         """For `opening`. `owner`: the session ends with this object."""
         self.session = session
@@ -135,11 +140,11 @@ class ServiceClient:
     def opening(
         cls,
         *,
-        version: str | None = None,
-        events: int | None = None,
+        version: str | EllipsisType = ...,
+        events: int | EllipsisType = ...,
         retry: bool = True,
         address: str | None = None,
-        session: Session | None = None,
+        session: Any = None,
     ) -> Opening[Self]:
         """What a module's `initialize` returns. `session`: share this one; without it, or when it carries a service
         object of this kind already, the object opens its own to `address`.
@@ -148,12 +153,12 @@ class ServiceClient:
         """
 
         async def open() -> Self:
-            agreed = negotiate(cls.versions[-1] if version is None else version, cls.versions) if cls.versions else ""
+            agreed = negotiate(cls.versions[-1] if version is ... else version, cls.versions) if cls.versions else ""
             callbacks = check_callbacks(events, cls.callback)
             is_shared = session is not None and not session.is_attached(cls.service)
-            used = session if session is not None and is_shared else await Session.open(address)
+            used = session if is_shared else await cls.connection(address)
             client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
-            used.attach(cls.service, cls.event_type)
+            used.attach(cls.service, cls.event_type, client.queue())
             try:
                 await client.start()
             except BaseException:
@@ -167,6 +172,15 @@ class ServiceClient:
         return Opening(open, lambda client: client.finalize())
 
     # ---- for the service to override
+
+    @classmethod
+    async def connection(cls, address: str | None) -> Any:
+        """A session of its own, for an object that shares none."""
+        return await Session.open(address)
+
+    def queue(self) -> Queue | None:
+        """Where events wait, for a service with an overflow rule of its own."""
+        return None
 
     async def start(self) -> None:
         """What `initialize` asks of the executive."""
@@ -252,9 +266,10 @@ class ServiceClient:
     # ---- for the methods of the services
 
     def check_open(self) -> None:
-        """Raises: BadHandle: finalized."""
+        """Raises: BadHandle: finalized; InvalidParam: called in another thread than the one that opened it."""
         if not self.is_open:
             raise BadHandle(f"the {self.service.name} session is finalized")
+        self.session.check_thread()
 
     def check_callback(self, kind: IntFlag) -> None:
         """Raises: Init: the session was initialised without events of this kind."""
@@ -275,6 +290,23 @@ class ServiceClient:
         """Put a public event into this session's stream."""
         if self.is_open:
             self.session.tell(self.service, event)
+
+    def invocation(self, given: int | None) -> int:
+        """The invocation number that was given, or a new one.
+
+        Raises: InvalidParam: not an int.
+        """
+        if given is None:
+            return next(self._invocations)
+        if not isinstance(given, int) or isinstance(given, bool):
+            raise InvalidParam(f"invocation must be an int, not {given!r}")
+        return given
+
+
+class ServiceClient(EventClient):
+    """One session with a service of the executive."""
+
+    session: Session
 
     async def request(
         self,
@@ -328,27 +360,16 @@ class ServiceClient:
 
         return self.session.submit(self.service, message, reply, invocation=number, outcome=outcome)
 
-    def invocation(self, given: int | None) -> int:
-        """The invocation number that was given, or a new one.
-
-        Raises: InvalidParam: not an int.
-        """
-        if given is None:
-            return next(self._invocations)
-        if not isinstance(given, int) or isinstance(given, bool):
-            raise InvalidParam(f"invocation must be an int, not {given!r}")
-        return given
-
 
 def check_callbacks(events: object, kind: type[IntFlag]) -> int:
-    """The event kinds wanted; None: all.
+    """The event kinds wanted; `...`: all.
 
     Raises: InvalidParam: `events` is not of the module's type, or has unknown bits.
     """
     every = 0
     for member in kind:
         every |= int(member)
-    if events is None:
+    if events is ...:
         return every
     if not isinstance(events, kind) or events & ~every:
         raise InvalidParam(f"events must be a {kind.__qualname__}, not {events!r}")

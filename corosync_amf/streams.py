@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from corosync_amf.connection import Connection
 from corosync_amf.errors import BadHandle, InvalidParam, Library
-from corosync_amf.turns import Turns, Waiter
+from corosync_amf.turns import Source, Turns, Waiter
 from corosync_amf.wire import BadMessage, decode
 
 EVENTS_WAITING_MAX = 1024
@@ -37,6 +36,14 @@ class Stream:
         self.waiters: list[Waiter] = []
         self.selection: tuple[int, select.epoll] | None = None
 
+    def is_empty(self) -> None:
+        """Its descriptor shall not be readable. A queue that bounds itself may have become empty by itself."""
+        if self.selection is not None:
+            try:
+                os.eventfd_read(self.selection[0])
+            except BlockingIOError:
+                pass  # it was not
+
     def close(self) -> None:
         if self.selection is not None:
             os.close(self.selection[0])
@@ -47,9 +54,9 @@ class Stream:
 class Streams:
     """While one stream holds EVENTS_WAITING_MAX events nothing is read from the executive, unless it bounds itself."""
 
-    def __init__(self, turns: Turns, connection: Connection) -> None:
+    def __init__(self, turns: Turns, source: Source) -> None:
         self._turns = turns
-        self._connection = connection
+        self._source = source
         self._streams: dict[int, Stream] = {}
 
     def __contains__(self, service: int) -> bool:
@@ -125,11 +132,12 @@ class Streams:
         stream = self._get(service)
         if not stream.events:
             self._turns.check()
+            stream.is_empty()
             return []
         count = len(stream.events) if limit is None else min(limit, len(stream.events))
         taken = [stream.events.popleft() for _ in range(count)]
-        if not stream.events and stream.selection is not None:
-            os.eventfd_read(stream.selection[0])
+        if not stream.events:
+            stream.is_empty()
         if self._turns.is_stopped:
             self._regulate()
         return [self._decoded(event, stream.kind) for event in taken]
@@ -146,7 +154,7 @@ class Streams:
             waiting = os.eventfd(1 if stream.events else 0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             either = select.epoll()
             either.register(waiting, select.EPOLLIN)
-            either.register(self._connection.fileno(), select.EPOLLIN)
+            either.register(self._source.fileno(), select.EPOLLIN)
             stream.selection = (waiting, either)
         return stream.selection[1].fileno()
 
