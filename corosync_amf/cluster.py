@@ -118,6 +118,11 @@ class Cluster:
         """Initialise a service object of any class on this connection; arguments as its module's `initialize`."""
         return kind.opening(session=self.session, **{"address": self._address, **arguments})
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `close` has not been called."""
+        return self.session.is_open
+
     async def close(self) -> None:
         """End the connection and with it every service object on it; a second call does nothing."""
         await self.session.close()

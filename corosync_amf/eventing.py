@@ -25,6 +25,11 @@ class EventSession:
         self._streams = Streams(self._turns, source)
         self._closed = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `close` has not been called."""
+        return not self._closed
+
     async def close(self) -> None:
         """End the session; who still waits on it gets BadHandle. A second call does nothing."""
         self.check_thread()
