@@ -6,6 +6,7 @@
     from corosync_amf import Component              the base class of what AMF starts; its hooks get
     from corosync_amf import ComponentContext, Assignment
     from corosync_amf import AisError, NotExist     one exception class per AIS error code
+    from corosync_amf import sync                   the same for programs without an event loop
 
 Names are imported when they are first used, so that importing this package costs nothing.
 """
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from corosync_amf._version import __version__
 
 if TYPE_CHECKING:
-    from corosync_amf import ais, errors
+    from corosync_amf import ais, errors, sync
     from corosync_amf.cluster import Cluster, connect
     from corosync_amf.component import Component
     from corosync_amf.context import ComponentContext
@@ -130,12 +131,14 @@ __all__ = [
     "log",
     "msg",
     "ntf",
+    "sync",
     "tmr",
 ]
 
 _MODULES: Final = {
     "ais": "corosync_amf.ais",
     "errors": "corosync_amf.errors",
+    "sync": "corosync_amf.sync",
     **{
         name: f"corosync_amf.services.{name}"
         for name in ("amf", "ckpt", "clm", "cpg", "evs", "evt", "lck", "log", "msg", "ntf", "tmr")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from corosync_amf.services.log import LogService
     from corosync_amf.services.msg import MsgService
     from corosync_amf.services.ntf import NtfService
+    from corosync_amf.services.tmr import TmrService
 
 S = TypeVar("S", bound=ServiceClient)
 
@@ -107,9 +108,20 @@ class Cluster:
 
         return self.service(NtfService, **arguments)
 
+    def tmr(self, **arguments: Any) -> "Opening[TmrService]":
+        """`tmr.initialize`, with the same arguments; timers need no connection."""
+        from corosync_amf.services.tmr import initialize
+
+        return initialize(**arguments)
+
     def service(self, kind: type[S], **arguments: Any) -> Opening[S]:
         """Initialise a service object of any class on this connection; arguments as its module's `initialize`."""
         return kind.opening(session=self.session, **{"address": self._address, **arguments})
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `close` has not been called."""
+        return self.session.is_open
 
     async def close(self) -> None:
         """End the connection and with it every service object on it; a second call does nothing."""

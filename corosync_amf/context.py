@@ -10,13 +10,13 @@ from corosync_amf.ais import Dn, HaReadiness, HaState, NodeId, Recovery
 from corosync_amf.checks import check_enum
 from corosync_amf.errors import AccessDenied, BadOperation, FailedOperation, InvalidParam, NotExist
 from corosync_amf.lease import Lease
-from corosync_amf.service import Opening, ServiceClient
+from corosync_amf.service import EventClient, Opening
 from corosync_amf.services.amf import AmfService, ProtectionGroupMember
 from corosync_amf.work import Assignment, Work, current_csi
 
 __all__ = ["Assignment", "ComponentContext", "Partial", "ProtectionGroupMember"]
 
-S = TypeVar("S", bound=ServiceClient)
+S = TypeVar("S", bound=EventClient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ComponentContext:
         self._works = works
         self._settle = settle
         self._lease = lease
-        self._opened: list[ServiceClient] = []
+        self._opened: list[EventClient] = []
 
     @property
     def csis(self) -> Mapping[Dn, Assignment]:

@@ -37,6 +37,8 @@ class Service(IntEnum):
     LOG = 8
     EVS = 9
     CPG = 10
+    TMR = 11
+    """Only a name: timers need no engine."""
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, forbid_unknown_fields=True):

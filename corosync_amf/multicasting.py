@@ -228,11 +228,12 @@ class GroupClient(ServiceClient):
     """What the service objects of EVS and CPG have in common. `context` is the application's own, as in C."""
 
     versions: ClassVar[tuple[str, ...]] = ()
+    context: object
 
     def __init__(self, session: Session, **options: Any) -> None:
         """For `opening`."""
         super().__init__(session, **options)
-        self.context: object = None
+        self.context = None
         self.arrivals = Arrivals(self.expand)
         self.sending = Sending(session, self.service, self.packed)
 

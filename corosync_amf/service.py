@@ -21,6 +21,7 @@ import inspect
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from enum import IntFlag
+from types import EllipsisType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import anyio
@@ -30,6 +31,7 @@ from corosync_amf.ais import DispatchFlags
 from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
 from corosync_amf.engine import ClientGone, Done, Initialize, Message, Query, Request, Service
 from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient, Unavailable
+from corosync_amf.eventing import EventSession
 from corosync_amf.pending import Pending
 from corosync_amf.session import Session
 from corosync_amf.streams import Queue
@@ -91,7 +93,7 @@ class Events:
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: "ServiceClient") -> None:
+    def __init__(self, client: "EventClient") -> None:
         self._client = client
 
     def __aiter__(self) -> Self:
@@ -111,8 +113,8 @@ class Events:
             raise StopAsyncIteration from None
 
 
-class ServiceClient:
-    """One session with a service: iterate over it for its events; call `finalize` when done."""
+class EventClient:
+    """The life cycle and the events of a service object: iterate over it for these; call `finalize` when done."""
 
     service: ClassVar[Service]
     versions: ClassVar[tuple[str, ...]]
@@ -120,11 +122,11 @@ class ServiceClient:
     event_type: ClassVar[Any]
     queue: Queue | None = None
     """Where the session keeps the events of this object, if their overflow has a rule of its own."""
-    needs_membership: ClassVar[bool] = True
-    """Whether the service is Unavailable on a node that is not a member of the cluster."""
+
+    session: EventSession
 
     def __init__(
-        self, session: Session, *, version: str = "", callbacks: int = 0, retry: bool = True, owner: bool = True
+        self, session: Any, *, version: str = "", callbacks: int = 0, retry: bool = True, owner: bool = True
     ) -> None:
         """For `opening`. `owner`: the session ends with this object."""
         self.session = session
@@ -142,11 +144,11 @@ class ServiceClient:
     def opening(
         cls,
         *,
-        version: str | None = None,
-        events: int | None = None,
+        version: str | EllipsisType = ...,
+        events: int | EllipsisType = ...,
         retry: bool = True,
         address: str | None = None,
-        session: Session | None = None,
+        session: Any = None,
     ) -> Opening[Self]:
         """What a module's `initialize` returns. `session`: share this one; without it, or when it carries a service
         object of this kind already, the object opens its own to `address`.
@@ -156,15 +158,14 @@ class ServiceClient:
         """
 
         async def open() -> Self:
-            agreed = negotiate(cls.versions[-1] if version is None else version, cls.versions) if cls.versions else ""
+            agreed = negotiate(cls.versions[-1] if version is ... else version, cls.versions) if cls.versions else ""
             callbacks = check_callbacks(events, cls.callback)
             is_shared = session is not None and not session.is_attached(cls.service)
-            used = session if session is not None and is_shared else await Session.open(address)
+            used = session if is_shared else await cls.connection(address)
             client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
             client.attach()
             try:
-                if cls.needs_membership:
-                    await client.ask(Initialize(), Done)
+                await client.begin()
                 await client.start()
             except BaseException:
                 client.is_open = False
@@ -181,6 +182,17 @@ class ServiceClient:
     def attach(self) -> None:
         """Begin to keep this service's events."""
         self.session.attach(self.service, self.event_type, self.queue)
+
+    @classmethod
+    async def connection(cls, address: str | None) -> Any:
+        """A session of its own, for an object that shares none."""
+        return await Session.open(address)
+
+    async def begin(self) -> None:
+        """What `initialize` asks first, whatever the service."""
+
+    def _give_all_back(self) -> None:
+        """The connection goes on: release what is still kept for this object."""
 
     async def start(self) -> None:
         """What `initialize` asks of the executive."""
@@ -209,7 +221,7 @@ class ServiceClient:
         except (Library, Transient, Unavailable):
             pass  # the executive releases everything when the connection ends
         finally:
-            if self.is_stale and not self._owner:
+            if not self._owner:
                 self._give_all_back()
             self.is_open = False
             self.session.detach(self.service)
@@ -268,9 +280,10 @@ class ServiceClient:
     # ---- for the methods of the services
 
     def check_open(self) -> None:
-        """Raises: BadHandle: finalized."""
+        """Raises: BadHandle: finalized; InvalidParam: called in another thread than the one that opened it."""
         if not self.is_open:
             raise BadHandle(f"the {self.service.name} session is finalized")
+        self.session.check_thread()
 
     def check_callback(self, kind: IntFlag) -> None:
         """Raises: Init: the session was initialised without events of this kind."""
@@ -291,6 +304,31 @@ class ServiceClient:
         """Put a public event into this session's stream."""
         if self.is_open:
             self.session.tell(self.service, event)
+
+    def invocation(self, given: int | None) -> int:
+        """The invocation number that was given, or a new one.
+
+        Raises: InvalidParam: not an int.
+        """
+        if given is None:
+            return next(self._invocations)
+        if not isinstance(given, int) or isinstance(given, bool):
+            raise InvalidParam(f"invocation must be an int, not {given!r}")
+        return given
+
+
+class ServiceClient(EventClient):
+    """One session with a service of the executive."""
+
+    needs_membership: ClassVar[bool] = True
+    """Whether the service is Unavailable on a node that is not a member of the cluster."""
+
+    session: Session
+
+    async def begin(self) -> None:
+        """See `EventClient`."""
+        if self.needs_membership:
+            await self.ask(Initialize(), Done)
 
     async def request(
         self,
@@ -322,7 +360,9 @@ class ServiceClient:
         return Library(error.reason) if self.version.startswith("B.01") else error
 
     def _give_all_back(self) -> None:
-        """A connection that goes on: what the service still keeps for it is released."""
+        """See `EventClient`."""
+        if not self.is_stale:
+            return  # `stop` has done that
         try:
             self.session.post(self.service, ClientGone())
         except AisError:
@@ -365,27 +405,16 @@ class ServiceClient:
 
         return self.session.submit(self.service, message, reply, invocation=number, outcome=outcome)
 
-    def invocation(self, given: int | None) -> int:
-        """The invocation number that was given, or a new one.
-
-        Raises: InvalidParam: not an int.
-        """
-        if given is None:
-            return next(self._invocations)
-        if not isinstance(given, int) or isinstance(given, bool):
-            raise InvalidParam(f"invocation must be an int, not {given!r}")
-        return given
-
 
 def check_callbacks(events: object, kind: type[IntFlag]) -> int:
-    """The event kinds wanted; None: all.
+    """The event kinds wanted; `...`: all.
 
     Raises: InvalidParam: `events` is not of the module's type, or has unknown bits.
     """
     every = 0
     for member in kind:
         every |= int(member)
-    if events is None:
+    if events is ...:
         return every
     if not isinstance(events, kind) or events & ~every:
         raise InvalidParam(f"events must be a {kind.__qualname__}, not {events!r}")

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from corosync_amf.connection import Connection
 from corosync_amf.errors import BadHandle, InvalidParam, Library
-from corosync_amf.turns import Turns, Waiter
+from corosync_amf.turns import Source, Turns, Waiter
 from corosync_amf.wire import BadMessage, decode
 
 EVENTS_WAITING_MAX = 1024
@@ -67,9 +66,9 @@ def _never() -> bool:
 class Streams:
     """While one stream is full nothing is read from the executive."""
 
-    def __init__(self, turns: Turns, connection: Connection) -> None:
+    def __init__(self, turns: Turns, source: Source) -> None:
         self._turns = turns
-        self._connection = connection
+        self._source = source
         self._streams: dict[int, Stream] = {}
 
     def __contains__(self, service: int) -> bool:
@@ -147,6 +146,7 @@ class Streams:
         stream = self._get(service)
         if not stream.events:
             self._turns.check()
+            stream.show()
             return []
         count = len(stream.events) if limit is None else min(limit, len(stream.events))
         taken = [stream.events.popleft() for _ in range(count)]
@@ -175,7 +175,7 @@ class Streams:
             waiting = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             either = select.epoll()
             either.register(waiting, select.EPOLLIN)
-            either.register(self._connection.fileno(), select.EPOLLIN)
+            either.register(self._source.fileno(), select.EPOLLIN)
             stream.selection = (waiting, either)
             stream.show()
         return stream.selection[1].fileno()

@@ -1,15 +1,24 @@
-"""Whose turn it is to read the socket, among the coroutines that wait for something from it.
+"""Whose turn it is to read the socket (or what else there is), among the coroutines that wait for something from it.
 
 The first one that waits reads; the others sleep until what they wait for has been read, or until it is their turn.
 Whoever leaves - because it has what it wanted, or is cancelled - wakes one of the sleepers to go on reading.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
 
-from corosync_amf.connection import Connection
 from corosync_amf.errors import AisError, Library
+
+
+class Source(Protocol):
+    """What is read: the connection to the executive, for one. `interrupt` makes `wait` return."""
+
+    def fileno(self) -> int: ...
+    async def wait(self) -> None: ...
+    def interrupt(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Waiter:
@@ -23,17 +32,17 @@ class Waiter:
 
 
 class Turns:
-    """`receive` takes what the connection has, calls `wake` for those who waited for it, and says whether there was
+    """`receive` takes what the source has, calls `wake` for those who waited for it, and says whether there was
     anything; it never waits.
 
     `is_stopped`: nobody shall read now; call `hand_over` when it is taken back.
     """
 
-    __slots__ = ("_connection", "_end", "_heir", "_reading", "_receive", "_sleepers", "is_stopped")
+    __slots__ = ("_end", "_heir", "_reading", "_receive", "_sleepers", "_source", "is_stopped")
 
-    def __init__(self, connection: Connection, receive: Callable[[], bool]) -> None:
+    def __init__(self, source: Source, receive: Callable[[], bool]) -> None:
         self.is_stopped = False
-        self._connection = connection
+        self._source = source
         self._receive = receive
         self._end: tuple[type[AisError], str] | None = None
         self._reading = False
@@ -69,7 +78,7 @@ class Turns:
     async def _lead(self) -> None:
         self._reading = True
         try:
-            await self._connection.wait()
+            await self._source.wait()
         finally:
             self._reading = False
         self._receive()
@@ -87,11 +96,13 @@ class Turns:
         if waiter.event is not None:
             waiter.event.set()
             self._sleepers.pop(waiter, None)
+        elif self._reading:
+            self._source.interrupt()  # it may be the one who reads
 
     def receive_now(self) -> None:
         """Receive without waiting, whosever turn it is."""
         if self._receive() and self._reading:
-            self._connection.interrupt()  # what the reader waits for may have been among it
+            self._source.interrupt()  # what the reader waits for may have been among it
 
     @property
     def has_ended(self) -> bool:
@@ -102,7 +113,7 @@ class Turns:
         """Nothing will be read any more: everybody who waits gets this error. Only the first call counts."""
         if self._end is None:
             self._end = (kind, reason)
-            self._connection.interrupt()
+            self._source.interrupt()
             for waiter in self._sleepers:
                 if waiter.event is not None:
                     waiter.event.set()

@@ -284,3 +284,25 @@ async def test_dispatch_wakes_the_reader_whose_answer_it_took(tmp_path: Path) ->
                 executive.release()
                 service.session.poll()
         assert got == [b"x"]
+
+
+async def test_event_that_the_library_tells_wakes_who_waits_for_one(tmp_path: Path) -> None:
+    async with (
+        echo_executive(tmp_path) as executive,
+        initialize(executive) as service,
+        anyio.create_task_group() as tasks,
+    ):
+        heard: list[object] = []
+
+        async def listen() -> None:
+            async for event in service:
+                heard.append(event)
+
+        tasks.start_soon(listen)
+        await anyio.wait_all_tasks_blocked()
+        service.tell("told")
+        with anyio.fail_after(20):
+            while not heard:
+                await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert heard == ["told"]
