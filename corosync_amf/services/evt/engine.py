@@ -30,10 +30,8 @@ from .retention import Retention
 
 DONE: Final = Done()
 NODE_MASK: Final = m.NEXT_EVENT - 1
-ERA_BITS: Final = 12
-COUNT_BITS: Final = 64 - ERA_BITS - m.NODE_BITS
-ORDER_ERA_SHIFT: Final = 44
-"""Where the era stands in an order number."""
+CLOCK_MAX: Final = (1 << 64 - m.NODE_BITS) - (1 << 40)
+"""Microseconds since the epoch, of a clock that may be wrong: so that there is room for ids behind it."""
 
 
 class EvtEngine:
@@ -211,11 +209,13 @@ class EvtEngine:
     # ---- ids
 
     def _next_id(self, origin: Origin) -> int:
-        """The next id: the era of the order, a count that only grows, and the node. Parts of a cluster that count on
-        from the same number do not meet in one id, because each node is in one of them only."""
-        era = (origin.order >> ORDER_ERA_SHIFT) % (1 << ERA_BITS)
-        last = max(self._last, era << COUNT_BITS)
-        return (last + 1) << m.NODE_BITS | origin.client.node & NODE_MASK
+        """The next id: microseconds since the epoch, or one more than the last, and the node.
+
+        It grows with the order. Order numbers would not do: parts of a cluster go on counting from the same one.
+        But each node is in one part only; and one that has forgotten what it gave finds the clock further on.
+        """
+        clock = min(max(int(origin.time * 1e6), 1), CLOCK_MAX)
+        return max(self._last + 1, clock) << m.NODE_BITS | origin.client.node & NODE_MASK
 
     def _take_ids(self, first: int, count: int) -> None:
         self._last = (first >> m.NODE_BITS) + count - 1
