@@ -51,12 +51,11 @@ class Stack:
         return out
 
     def _from_node(self, effects: Sequence[Any], now: float) -> list[Any]:
-        out: list[Any] = []
+        """What clients are told goes before what is multicast: in a ring of one, that is delivered at once."""
+        out = [effect for effect in effects if not isinstance(effect, Payloads)]
         for effect in effects:
             if isinstance(effect, Payloads):
                 out += self._from_ring(self.ring.handle(MulticastMany(effect.payloads), now), now)
-            else:
-                out.append(effect)
         return out
 
 
