@@ -7,6 +7,7 @@ BENCHMARKS = {
     "ring": "the embedded group: three processes on loopback",
     "ckpt": "checkpoint writes",
     "cpg": "group messages",
+    "lck": "locks",
     "failover": "failover, switchover and start of an application",
 }
 

@@ -171,12 +171,15 @@ def test_a_session_does_not_wait_for_itself(held: int, asked: int) -> None:
     assert ask(replicas, A, 5, asked, NO_QUEUE, handle=2) == m.Verdict(NOT_QUEUED)
 
 
-def test_nor_for_its_own_request() -> None:
+def test_but_it_may_wait_behind_its_own_request() -> None:
     replicas = ready()
     replicas.send(B, m.Open(2, "r", 1))
     granted(ask(replicas, A, 1))
     assert ask(replicas, B, 1) == m.Waits()
-    assert ask(replicas, B, 2, PR, handle=2) == m.Verdict(DEADLOCK, None, ((2, "r", 2),))
+    assert ask(replicas, B, 2, EX, handle=2) == m.Waits()
+    assert ask(replicas, B, 3, PR) == m.Waits()
+    unlock(replicas, A, 1)
+    assert told(replicas, B) == [("granted", 1), ("waiter", 1, 0, EX), ("waiter", 1, 0, PR)]
 
 
 def test_a_cycle_of_three_sessions_is_refused_to_the_one_that_closes_it() -> None:

@@ -73,7 +73,11 @@ class Model:
         edges: dict[Client, set[Client]] = {}
         for each in self.entries:
             if each.token is None:
-                found = {other.client for other in self.in_the_way(each) if not other.is_orphan}
+                found = {
+                    other.client
+                    for other in self.in_the_way(each)
+                    if not other.is_orphan and (other.client != each.client or (each is entry and other.token))
+                }
                 edges.setdefault(each.client, set()).update(found)
         self.entries.pop()
         reached, todo = set(), [entry.client]

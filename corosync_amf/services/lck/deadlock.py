@@ -1,7 +1,8 @@
 """Whether a request would wait for itself: the wait-for graph over sessions, searched from the end that is short.
 
-A request waits for whoever holds a lock that excludes it, and for whoever asked before it for such a lock. Only a new
-request adds to the graph, so a cycle can only be closed by one; usually nobody waits for who makes it, and there is
+A request waits for whoever holds a lock that excludes it, and for whoever asked before it for such a lock; but behind a
+request of its own session, which is not granted yet, it may wait: a program that asks for both does not wait for one
+before the other. Only a new request adds to the graph, so a cycle can only be closed by one; usually nobody waits for who makes it, and there is
 nothing to search.
 """
 
@@ -21,9 +22,9 @@ def cycle_of(request: Claim, owners: Mapping[Client, Owner]) -> tuple[CycleEntry
     """
     session = request.client
     blocking = {claim.client for claim in request.resource.held if claim.excludes(request.mode)}
-    blocking.update(claim.client for claim in request.resource.waiting if claim.excludes(request.mode))
     if session in blocking:
         return (_entry(request),)
+    blocking.update(claim.client for claim in request.resource.waiting if claim.excludes(request.mode))
     waits: dict[Client, tuple[Claim, Client]] = {}
     to_visit = deque([session])
     while to_visit:

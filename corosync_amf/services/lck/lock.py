@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .resource import Resource
 
 LEAVE_SECONDS: Final = 10.0
+GIVEN_BACK: Final = "the lock was given back"
 KEPT: Final = EVENTS_MAX * 3 // 4
 
 
@@ -163,11 +164,11 @@ class Lock:
     async def granted(self) -> Self:
         """Wait until the request is granted, and return this lock.
 
-        Raises: NotGranted, one of its subclasses: refused; NotExist (SA_AIS_ERR_NOT_EXIST): withdrawn by `unlock`;
+        Raises: NotGranted, one of its subclasses: refused; NotExist (SA_AIS_ERR_NOT_EXIST): given back by `unlock`;
         NoResources (SA_AIS_ERR_NO_RESOURCES): too many locks; Library.
         """
+        self._check()
         if not self.is_settled:
-            self._check()
             if self._waiting is None:
                 self._waiting = self.resource.service.session.expect(self.result)
             await self._waiting
@@ -186,7 +187,7 @@ class Lock:
         check_timeout(timeout)
         self._check_held()
         service = self.resource.service
-        self._end(NotExist("the lock was given back"))
+        self._end(NotExist(GIVEN_BACK))
         try:
             await service.request(m.Unlock(self.lock_id), Done, timeout=timeout)
         except NotExist:
@@ -216,7 +217,7 @@ class Lock:
             return ResourceUnlocked(number, error)
 
         pending = service.submit(m.Unlock(self.lock_id), Done, lambda _: None, event, invocation=number)
-        self._end(NotExist("the lock was given back"))
+        self._end(NotExist(GIVEN_BACK))
         return pending
 
     async def __aenter__(self) -> Self:
@@ -248,6 +249,9 @@ class Lock:
         """What `granted` gives, once that is known."""
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
+        if self._is_over:
+            self._check()
+            raise NotExist(GIVEN_BACK)
         return self
 
     def settle(self, outcome: m.Verdict | AisError) -> bool:
@@ -273,7 +277,7 @@ class Lock:
     def drop(self) -> None:
         """Give it back without waiting, whatever its state is."""
         if not self._is_over:
-            self.shut(NotExist("the lock was given back"))
+            self.shut(NotExist(GIVEN_BACK))
             self.resource.service.release(m.Unlock(self.lock_id))
 
     def _end(self, error: AisError | NotGranted) -> None:
@@ -292,7 +296,7 @@ class Lock:
 
     def _check_held(self) -> None:
         if self._is_over:
-            raise NotExist("the lock was given back" if self._refusal is None else "the lock was never granted")
+            raise NotExist(GIVEN_BACK if self._refusal is None else "the lock was never granted")
 
 
 class LckEvents:

@@ -1,0 +1,69 @@
+"""Locks on three executives on loopback, encrypted: how often one can be had and given back."""
+
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import anyio
+
+from bench.common import RUNS, Row, print_table, repeat
+from corosync_amf.development import DevelopmentCluster, development_cluster
+from corosync_amf.services import lck
+
+CONTENDERS = 8
+MUST, GOAL = 1000, 1380
+
+
+def run(*, quick: bool) -> None:
+    """Print pairs of lock and unlock per second: nobody else wants the lock; eight want the same one."""
+    rows = [
+        Row("lock and unlock, one client, one after the other", "1/s", None, None),
+        Row(f"lock and unlock, uncontended, {CONTENDERS} clients with a resource each", "1/s", MUST, GOAL),
+        Row(f"lock and unlock, {CONTENDERS} contenders for one resource", "1/s", MUST, GOAL),
+    ]
+    anyio.run(_measure, rows, quick)
+    print_table("Locks: three executives, clients on all of them (openais: 138/s)", rows)
+
+
+async def _measure(rows: list[Row], quick: bool) -> None:
+    seconds = 0.3 if quick else 2.0
+    with TemporaryDirectory() as directory:
+        amf_conf = Path(directory) / "amf.conf"
+        amf_conf.write_text("applications: {}\n", encoding="utf-8")
+        async with development_cluster(amf_conf) as cluster:
+            await cluster.until(lambda status: len(status.cluster.members) == len(cluster.nodes), "three members")
+            values = [
+                (
+                    await _pairs(cluster, [f"alone {turn}"], seconds),
+                    await _pairs(cluster, [f"own {turn} {number}" for number in range(CONTENDERS)], seconds),
+                    await _pairs(cluster, [f"one {turn}"] * CONTENDERS, seconds),
+                )
+                for turn in range(1 if quick else RUNS)
+            ]
+            turns = iter(values)
+            repeat(rows, lambda: next(turns), len(values))
+
+
+async def _pairs(cluster: DevelopmentCluster, names: list[str], seconds: float) -> float:
+    """Pairs per second, one session for each name, spread over the nodes."""
+    counts = [0] * len(names)
+    async with AsyncExitStack() as stack:
+        resources = []
+        for number, name in enumerate(names):
+            address = str(cluster.nodes[number % len(cluster.nodes)].socket_path)
+            service = await stack.enter_async_context(lck.initialize(address=address))
+            resources.append(await service.resource_open(name))
+        start = time.perf_counter()
+        end = start + seconds
+
+        async def work(number: int) -> None:
+            while time.perf_counter() < end:
+                lock = await resources[number].lock()
+                await lock.unlock()
+                counts[number] += 1
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(len(names)):
+                tasks.start_soon(work, number)
+        return sum(counts) / (time.perf_counter() - start)
