@@ -1,8 +1,8 @@
 """The executive: builds the layers of one node, feeds events in and carries effects out. Nothing else knows all layers.
 
-    group  --happenings-->  node  --effects-->  group, listener, agent, log
+    group  --happenings-->  node  --effects-->  group, listener, agent, log files, log
     listener --frames-->
-    agent --reports-->
+    agent, log files --reports-->
 
 All of it runs in callbacks on one event loop; nothing waits but the fence command, which has a task of its own.
 """
@@ -11,9 +11,10 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 import anyio
 import anyio.abc
@@ -31,6 +32,7 @@ from .engines import engines_of
 from .groups import Happening
 from .groups.embedded import EmbeddedGroup
 from .ipc import Arrival, Listener, ListenerOptions, Lost
+from .logwriter import LogWriter
 from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Payloads, ToClient
 from .quorum import lease_deadline
@@ -87,6 +89,13 @@ async def _until_stopped(executive: "Executive") -> None:
             executive.read_blocked()
 
 
+class ServiceDriver(Protocol):
+    """What carries out, on this node, the commands of one service, and answers what is this node's own."""
+
+    def run(self, command: Any, /) -> None: ...
+    def ask(self, client: int, request: int, message: Any, /) -> None: ...
+
+
 class Executive:
     """One node's layers, and the wires between them."""
 
@@ -125,7 +134,12 @@ class Executive:
         daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
         around = surroundings_of(self._facts, daemon.socket_path, daemon.amf_directory, self._lease.path, os.environ)
-        self._agent = Agent(daemon.cluster, self._facts, around, driver, self._report, self._listener.send)
+        self._agent = Agent(
+            daemon.cluster, self._facts, around, driver, self._reporter(Service.AMF), self._listener.send
+        )
+        log_directory = wiring.log_directory(config, daemon.socket_path)
+        self._log_writer = LogWriter(log_directory, driver, self._reporter(Service.LOG), self._listener.send)
+        self._drivers: dict[int, ServiceDriver] = {Service.AMF: self._agent, Service.LOG: self._log_writer}
         self._timer = driver.timer(self._wake)
         self._lease_timer = driver.timer(self._look_at_lease)
         self._paused: set[int] = set()
@@ -148,6 +162,7 @@ class Executive:
         self._lease_timer.set(None)
         self._agent.close()
         self._listener.close()
+        self._log_writer.close()
         counters = ", ".join(f"{name} {count}" for name, count in self._group.counters.items() if count)
         log.info("counters: %s", counters)
         self._lease.deadline = 0.0
@@ -179,8 +194,8 @@ class Executive:
     def _backlog(self) -> int:
         return self._group.backlog_bytes + self.node.held_bytes
 
-    def _report(self, requests: list[Request]) -> None:
-        self._step(Report(Service.AMF, requests))
+    def _reporter(self, service: Service) -> Callable[[list[Request]], None]:
+        return lambda requests: self._step(Report(service, requests))
 
     def _wake(self) -> None:
         self._perform(self.node.wake(self._driver.now()))
@@ -201,16 +216,17 @@ class Executive:
                     self._listener.send(client, frames)
                 case CloseClient(client, reason):
                     self._listener.close_client(client, reason)
-                case Command(_, command):
-                    self._agent.run(command)  # type: ignore[arg-type]  # only AMF's engine runs commands
-                case Local(_, client, request, message):
-                    self._agent.ask(client, request, message)  # type: ignore[arg-type]  # as `Node` found it to be
+                case Command(service, command):
+                    self._drivers[service].run(command)
+                case Local(service, client, request, message):
+                    self._drivers[service].ask(client, request, message)
                 case Logged(level, text):
                     log.log(level, "%s", text)
                 case Fence(ring_seq, nodes):
                     self._tasks.start_soon(self._fence, ring_seq, nodes)
                 case _:
                     assert_never(effect)
+        self._log_writer.flush()
         if payloads:
             self._group.multicast_many(payloads)
         self._timer.set(self.node.next_deadline())
