@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from aisexec.engines import engines_of
 from aisexec.node import ClientLost
-from aisexec.outbox import CloseClient, ToClient
+from aisexec.outbox import CloseClient, Command, Logged, ToClient
 from aisexec.simulation.cluster import ClusterWorld, Result
+from aisexec.simulation.residents import Later
 from aisexec.simulation.workloads import Workload
 from corosync_amf.ais import NodeId
 from corosync_amf.config import parse_amf
-from corosync_amf.engine import Engine
+from corosync_amf.engine import Engine, Message, Service
 from corosync_amf.services.amf.engine import AmfEngine
 
 CALLERS: Final = 100_000_000
@@ -80,11 +81,32 @@ class ServicesWorld(ClusterWorld):
         match effect:
             case ToClient(client, frames) if client >= CALLERS:
                 self._caller_hears(node_id, client, frames)
+            case Command(service, command) if service != Service.AMF:
+                self._commanded(node_id, service, command)
+            case Logged(_, text) if text.startswith("NODE: members"):
+                super()._observe(node_id, effect)
+                self._installed_on(node_id)
             case CloseClient(client, _) if client >= CALLERS:
                 for number in [each for each, found in self._clients_of[node_id].items() if found == client]:
                     self._lose(node_id, number)
             case _:
                 super()._observe(node_id, effect)
+
+    def _commanded(self, node_id: NodeId, service: int, command: Message) -> None:
+        """The drivers of a node get a command; what they report comes a little later."""
+        for workload in self.workloads:
+            carry_out = getattr(workload, "command", None)
+            if workload.service == service and carry_out is not None:
+                events = carry_out(node_id, command, self.network.now)
+                if events:
+                    self._later(node_id, [Later(ANSWER_SECONDS, events)])
+
+    def _installed_on(self, node_id: NodeId) -> None:
+        node = self.stacks[node_id].node
+        for workload in self.workloads:
+            installed = getattr(workload, "installed", None)
+            if installed is not None:
+                installed(node_id, node.ring_id, node.membership)
 
     def _caller_hears(self, node_id: NodeId, client: int, frames: Sequence[bytes]) -> None:
         for number, found in list(self._clients_of[node_id].items()):
@@ -135,7 +157,7 @@ class ServicesWorld(ClusterWorld):
                     self._call_on(node_id, number)
                 else:
                     self._hand_over(node_id, client, workload.finish(node_id, self.network.now))
-        return all(workload.is_settled() for workload in self.workloads)
+        return all(workload.is_settled() for workload in self.workloads) and super()._agreed()
 
     def _check(self, converged: bool) -> None:
         super()._check(converged)

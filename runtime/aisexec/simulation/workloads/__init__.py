@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from aisexec.groups import RingId
 from aisexec.node import NodeEvent
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Engine, Service
+from corosync_amf.engine import Engine, Membership, Message, Service
 
 
 class Workload(Protocol):
@@ -36,3 +37,13 @@ class Workload(Protocol):
 
     def check(self, engines: Mapping[NodeId, Engine]) -> list[str]:
         """What is wrong, in words, of all that was heard and of the replicas; asked when all is settled."""
+
+
+class Watching(Protocol):
+    """What a workload may have besides, to see more than a client does."""
+
+    def command(self, node: NodeId, command: Message, now: float) -> list[NodeEvent]:
+        """The drivers of a node get a command of the service; returned is what they report."""
+
+    def installed(self, node: NodeId, ring_id: RingId, change: Membership) -> None:
+        """A membership has taken effect on a node: commands that follow belong to it."""
