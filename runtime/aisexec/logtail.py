@@ -38,5 +38,5 @@ def last_lines(text: bytes, count: int) -> bytes:
     is_whole = len(text) < TAIL_BYTES_MAX
     lines = text[-TAIL_BYTES_MAX:].split(b"\n")[:-1]
     kept = [line for line in (lines if is_whole else lines[1:]) if line.strip()]
-    chosen = kept[-count:] if count else []
+    chosen = kept[-count:] if count > 0 else []
     return b"".join(line + b"\n" for line in chosen)

@@ -12,6 +12,9 @@ from corosync_amf.services.ckpt import messages as ckpt
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import messages as clm
 from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.log import messages as log
+from corosync_amf.services.log.engine import LogEngine
+from corosync_amf.services.log.values import STREAM_ALARM, STREAM_SYSTEM
 
 from .harness import Replicas
 
@@ -55,9 +58,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 
 
-def messages_of(union: Any) -> st.SearchStrategy[Any]:
+def messages_of(union: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:
+    """`own`: fields that mean something else, or more, in this service."""
     kinds = [kind for kind in get_args(union) if kind is not ClientGone]
-    fields = {kind: {name: FIELDS[name] for name in kind.__struct_fields__ if name in FIELDS} for kind in kinds}
+    known = FIELDS | (own or {})
+    fields = {kind: {name: known[name] for name in kind.__struct_fields__ if name in known} for kind in kinds}
     return st.one_of([st.builds(kind, **fields[kind]) for kind in kinds] + [st.just(ClientGone())])
 
 
@@ -86,9 +91,9 @@ def lose(replicas: Replicas, node: NodeId) -> None:
         replicas.change(joined={1, 2, 3} - set(replicas.members))
 
 
-def steps_of(requests: Any, queries: Any) -> st.SearchStrategy[list[Any]]:
-    request = st.tuples(st.just("request"), CLIENTS, messages_of(requests))
-    query = st.tuples(st.just("query"), CLIENTS, messages_of(queries).filter(lambda each: each != ClientGone()))
+def steps_of(requests: Any, queries: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[list[Any]]:
+    request = st.tuples(st.just("request"), CLIENTS, messages_of(requests, own))
+    query = st.tuples(st.just("query"), CLIENTS, messages_of(queries, own).filter(lambda each: each != ClientGone()))
     lost = st.tuples(st.just("lose"), st.integers(1, 3))
     wait = st.tuples(st.just("wait"), st.floats(0, 20))
     return st.lists(st.one_of(request, request, request, query, lost, wait), max_size=30)
@@ -104,3 +109,34 @@ def test_no_request_makes_the_checkpoint_engine_raise(steps: list[Any]) -> None:
 @given(steps_of(clm.ClmRequest, clm.ClmQuery))
 def test_no_request_makes_the_membership_engine_raise(steps: list[Any]) -> None:
     run(ClmEngine, clm.Track(0x14), steps)
+
+
+LOG_FILES = st.builds(
+    log.Attributes,
+    *[NAMES, NAMES, INTS | st.just(400), INTS | st.just(150), st.booleans(), INTS | st.just(2), INTS | st.just(3)],
+    st.sampled_from(["@Cr @Cb", "@Ct @No @Nt @Ne3", "@CY @Sv @Sl5", "@Zz"]) | st.text(max_size=9),
+)
+LOG_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "attributes": st.none() | LOG_FILES,
+    "name": NAMES | st.sampled_from([STREAM_SYSTEM, STREAM_ALARM]),
+    "body": st.binary(max_size=300),
+    "severity": st.integers(0, 6) | INTS,
+    "severities": st.integers(0, 127) | INTS,
+    "time_stamp": TIMES,
+    "event_time": TIMES,
+    "event_type": st.integers(0x4000, 0x6000) | INTS,
+    "notification_id": NUMBERS,
+    "stream": NUMBERS,
+    "user": st.text(max_size=9),
+    "text": st.text(max_size=9),
+    "class_id": st.tuples(INTS, INTS, INTS),
+    "states": st.just(()),
+    "lines": NUMBERS,
+    **dict.fromkeys(("after", "identifier", "probable_cause", "raised"), INTS),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps_of(log.LogRequest, log.LogQuery, LOG_FIELDS))
+def test_no_request_makes_the_log_engine_raise(steps: list[Any]) -> None:
+    run(LogEngine, log.Open(1, "c", log.Attributes("c", ".", 400, 150, True, 2, 3, "@Cr @Ct @Sl @Cb"), True), steps)
