@@ -32,6 +32,7 @@ from .engines import engines_of
 from .groups import Happening
 from .groups.embedded import EmbeddedGroup
 from .ipc import Arrival, Listener, ListenerOptions, Lost
+from .logfiles import Files
 from .logwriter import LogWriter
 from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Payloads, ToClient
@@ -137,8 +138,8 @@ class Executive:
         self._agent = Agent(
             daemon.cluster, self._facts, around, driver, self._reporter(Service.AMF), self._listener.send
         )
-        log_directory = wiring.log_directory(config, daemon.socket_path)
-        self._log_writer = LogWriter(log_directory, driver, self._reporter(Service.LOG), self._listener.send)
+        files = Files(wiring.log_directory(config, daemon.socket_path))
+        self._log_writer = LogWriter(files, driver, self._reporter(Service.LOG), self._listener.send)
         self._drivers: dict[int, ServiceDriver] = {Service.AMF: self._agent, Service.LOG: self._log_writer}
         self._timer = driver.timer(self._wake)
         self._lease_timer = driver.timer(self._look_at_lease)

@@ -10,7 +10,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple, assert_never
 
 from corosync_amf.ais import ErrorCode
@@ -60,8 +59,8 @@ Found = FileState | Answer
 class LogWriter:
     """`report` puts requests into the order; `send` sends frames to a client of this node."""
 
-    def __init__(self, root: Path, driver: Driver, report: Callable[[list[Request]], None], send: Send) -> None:
-        self._files = Files(root)
+    def __init__(self, files: Files, driver: Driver, report: Callable[[list[Request]], None], send: Send) -> None:
+        self._files = files
         self._driver = driver
         self._report = report
         self._send = send

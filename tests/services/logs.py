@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from aisexec.logfiles import Files
 from aisexec.logwriter import LogWriter
 from corosync_amf import log
 from corosync_amf.engine import Service
@@ -56,7 +57,7 @@ def _driver_of(node: LoopbackNode, directory: Path) -> LogWriter:
     def report(requests: list[Any]) -> None:
         node.report(Service.LOG, requests)
 
-    return _Prompt(directory / str(node.node.local), node.driver, report, node.listener.send)
+    return _Prompt(Files(directory / str(node.node.local)), node.driver, report, node.listener.send)
 
 
 @asynccontextmanager
