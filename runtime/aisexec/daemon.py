@@ -1,8 +1,8 @@
 """The executive: builds the layers of one node, feeds events in and carries effects out. Nothing else knows all layers.
 
-    group  --happenings-->  node  --effects-->  group, listener, agent, log
+    group  --happenings-->  node  --effects-->  group, listener, agent, log files, log
     listener --frames-->
-    agent --reports-->
+    agent, log files --reports-->
 
 All of it runs in callbacks on one event loop; nothing waits but the fence command, which has a task of its own.
 """
@@ -11,18 +11,18 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 import anyio
 import anyio.abc
 
 from corosync_amf import lease as shared_lease
 from corosync_amf.config.settings import ExecutiveConfig
-from corosync_amf.engine import Message, NodeFacts, Request, Service
+from corosync_amf.engine import NodeFacts, Request, Service
 from corosync_amf.services.amf.engine import AmfEngine
-from corosync_amf.services.amf.messages import Failfast
 from corosync_amf.services.amf.model import Cluster
 
 from . import wiring
@@ -32,6 +32,8 @@ from .engines import engines_of
 from .groups import Happening
 from .groups.embedded import EmbeddedGroup
 from .ipc import Arrival, Listener, ListenerOptions, Lost
+from .logfiles import Files
+from .logwriter import LogWriter
 from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Payloads, ToClient
 from .quorum import lease_deadline
@@ -88,6 +90,13 @@ async def _until_stopped(executive: "Executive") -> None:
             executive.read_blocked()
 
 
+class ServiceDriver(Protocol):
+    """What carries out, on this node, the commands of one service, and answers what is this node's own."""
+
+    def run(self, command: Any, /) -> None: ...
+    def ask(self, client: int, request: int, message: Any, /) -> None: ...
+
+
 class Executive:
     """One node's layers, and the wires between them."""
 
@@ -126,7 +135,12 @@ class Executive:
         daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
         around = surroundings_of(self._facts, daemon.socket_path, daemon.amf_directory, self._lease.path, os.environ)
-        self._agent = Agent(daemon.cluster, self._facts, around, driver, self._report, self._listener.send)
+        self._agent = Agent(
+            daemon.cluster, self._facts, around, driver, self._reporter(Service.AMF), self._listener.send
+        )
+        files = Files(wiring.log_directory(config, daemon.socket_path))
+        self._log_writer = LogWriter(files, driver, self._reporter(Service.LOG), self._listener.send)
+        self._drivers: dict[int, ServiceDriver] = {Service.AMF: self._agent, Service.LOG: self._log_writer}
         self._timer = driver.timer(self._wake)
         self._lease_timer = driver.timer(self._look_at_lease)
         self._paused: set[int] = set()
@@ -149,6 +163,7 @@ class Executive:
         self._lease_timer.set(None)
         self._agent.close()
         self._listener.close()
+        self._log_writer.close()
         counters = ", ".join(f"{name} {count}" for name, count in self._group.counters.items() if count)
         log.info("counters: %s", counters)
         self._lease.deadline = 0.0
@@ -180,8 +195,8 @@ class Executive:
     def _backlog(self) -> int:
         return self._group.backlog_bytes + self.node.held_bytes
 
-    def _report(self, requests: list[Request]) -> None:
-        self._step(Report(Service.AMF, requests))
+    def _reporter(self, service: Service) -> Callable[[list[Request]], None]:
+        return lambda requests: self._step(Report(service, requests))
 
     def _wake(self) -> None:
         self._perform(self.node.wake(self._driver.now()))
@@ -203,28 +218,19 @@ class Executive:
                 case CloseClient(client, reason):
                     self._listener.close_client(client, reason)
                 case Command(service, command):
-                    self._command(service, command)
-                case Local(_, client, request, message):
-                    self._agent.ask(client, request, message)  # type: ignore[arg-type]  # as `Node` found it to be
+                    self._drivers[service].run(command)
+                case Local(service, client, request, message):
+                    self._drivers[service].ask(client, request, message)
                 case Logged(level, text):
                     log.log(level, "%s", text)
                 case Fence(ring_seq, nodes):
                     self._tasks.start_soon(self._fence, ring_seq, nodes)
                 case _:
                     assert_never(effect)
+        self._log_writer.flush()
         if payloads:
             self._group.multicast_many(payloads)
         self._timer.set(self.node.next_deadline())
-
-    def _command(self, service: int, command: Message) -> None:
-        """Carry out what an engine wants done on this node; each service has its own commands."""
-        match service:
-            case Service.AMF:
-                self._agent.run(command)  # type: ignore[arg-type]  # one of AMF's
-            case Service.CLM:
-                self._agent.run(Failfast("an operator resets the node"))
-            case _:
-                log.error("no driver carries out %s of service %d", type(command).__name__, service)
 
     # ---- lease, fence, files
 

@@ -1,5 +1,7 @@
 """From configuration to the options of each layer. Pure."""
 
+from pathlib import Path
+
 from corosync_amf.ais import NodeId
 from corosync_amf.config.settings import ExecutiveConfig, Interface, Provider, Transport
 from corosync_amf.services.amf.model import Cluster
@@ -10,6 +12,7 @@ from .quorum import QuorumOptions
 from .totem.timeouts import Timeouts
 
 HOUR = 3600.0
+LOG_DIRECTORY = "log"
 
 
 def quorum_options(config: ExecutiveConfig) -> QuorumOptions:
@@ -75,6 +78,12 @@ def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: floa
             "fail_receive_visits": totem.fail_recv_const,
         },
     )
+
+
+def log_directory(config: ExecutiveConfig, socket_path: Path) -> Path:
+    """Below which directory the files of log streams are: that of persistent state, else beside the socket."""
+    directory = config.persistence_directory
+    return (socket_path.parent if directory is None else Path(directory)) / LOG_DIRECTORY
 
 
 def _peers(config: ExecutiveConfig, interface: Interface) -> dict[NodeId, tuple[str, int]]:

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.abc
@@ -14,10 +14,10 @@ from aisexec.drive import Driver, open_driver
 from aisexec.groups import Happening
 from aisexec.groups.local import LocalGroup, LocalNetwork
 from aisexec.ipc import Arrival, Listener, Lost
-from aisexec.node import ClientLost, FromClients, Happened, Node, NodeEvent, NodeOptions
-from aisexec.outbox import CloseClient, Logged, NodeEffect, Payloads, ToClient
+from aisexec.node import ClientLost, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
+from aisexec.outbox import CloseClient, Command, Local, Logged, NodeEffect, Payloads, ToClient
 from aisexec.quorum import QuorumOptions
-from corosync_amf.engine import Engine, NodeFacts
+from corosync_amf.engine import Engine, NodeFacts, Request, Service
 
 E = TypeVar("E")
 WALL_TIME = 1_800_000_000.0
@@ -33,16 +33,23 @@ class LoopbackNode:
         quorum = QuorumOptions(enabled=votes > 0, votes=dict.fromkeys(range(1, votes + 1), 1))
         self.address = str(address)
         self.lines: list[str] = []
+        self.drivers: dict[int, Any] = {}
+        """By service, what carries out its commands and answers what is the node's own, as in `daemon`."""
+        self.commands: list[Command] = []
         self.engines = engines
         self.group = group
         self.node = Node(NodeOptions(facts, quorum, wall_offset=WALL_TIME), engines)
-        self._driver = driver
+        self.driver = driver
         self.listener = Listener(driver, address, self._arrived)
         self._timer = driver.timer(lambda: self._perform(self.node.wake(driver.now())))
         self.is_alive = True
 
     def happened(self, happenings: list[Happening]) -> None:
         self._step(Happened(happenings, {}))
+
+    def report(self, service: Service, requests: list[Request]) -> None:
+        """A driver puts requests into the order."""
+        self._step(Report(service, requests))
 
     def sees(self, count: int) -> bool:
         """Whether its membership has so many nodes."""
@@ -53,7 +60,7 @@ class LoopbackNode:
             self._step(ClientLost(client) if isinstance(frame, Lost) else FromClients([(client, frame)]))
 
     def _step(self, event: NodeEvent) -> None:
-        self._perform(self.node.handle(event, self._driver.now()))
+        self._perform(self.node.handle(event, self.driver.now()))
 
     def _perform(self, effects: list[NodeEffect]) -> None:
         for effect in effects:
@@ -67,6 +74,12 @@ class LoopbackNode:
                     self.listener.close_client(client, reason)
                 case Logged(_, text):
                     self.lines.append(text)
+                case Command(service, command):
+                    self.commands.append(effect)
+                    if service in self.drivers:
+                        self.drivers[service].run(command)
+                case Local(service, client, request, message):
+                    self.drivers[service].ask(client, request, message)
                 case _:
                     raise AssertionError(effect)
         self._timer.set(self.node.next_deadline())

@@ -16,6 +16,9 @@ from corosync_amf.services.evt import messages as evt
 from corosync_amf.services.evt.engine import EvtEngine
 from corosync_amf.services.lck import messages as lck
 from corosync_amf.services.lck.engine import LckEngine
+from corosync_amf.services.log import messages as log
+from corosync_amf.services.log.engine import LogEngine
+from corosync_amf.services.log.values import STREAM_ALARM, STREAM_SYSTEM
 from corosync_amf.services.msg import messages as msg
 from corosync_amf.services.msg.engine import MsgEngine
 
@@ -155,9 +158,38 @@ EVENTS: dict[str, st.SearchStrategy[Any]] = {
     "event_id": st.integers(4096, 4096 * 9) | st.integers(0, 2**64 - 1),
     "after_name": NAMES,
 }
+LOG_FILES = st.builds(
+    log.Attributes,
+    *[NAMES, NAMES, INTS | st.just(400), INTS | st.just(150), st.booleans(), INTS | st.just(2), INTS | st.just(3)],
+    st.sampled_from(["@Cr @Cb", "@Ct @No @Nt @Ne3", "@CY @Sv @Sl5", "@Zz"]) | st.text(max_size=9),
+)
+LOG_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "attributes": st.none() | LOG_FILES,
+    "name": NAMES | st.sampled_from([STREAM_SYSTEM, STREAM_ALARM]),
+    "body": st.binary(max_size=300),
+    "severity": st.integers(0, 6) | INTS,
+    "severities": st.integers(0, 127) | INTS,
+    "time_stamp": TIMES,
+    "event_time": TIMES,
+    "event_type": st.integers(0x4000, 0x6000) | INTS,
+    "notification_id": NUMBERS,
+    "stream": NUMBERS,
+    "user": st.text(max_size=9),
+    "text": st.text(max_size=9),
+    "class_id": st.tuples(INTS, INTS, INTS),
+    "states": st.just(()),
+    "lines": NUMBERS,
+    **dict.fromkeys(("after", "identifier", "probable_cause", "raised"), INTS),
+}
 
 
 @settings(max_examples=150, deadline=None)
 @given(steps_of(evt.EvtRequest, evt.EvtQuery, EVENTS))
 def test_no_request_makes_the_event_engine_raise(steps: list[Any]) -> None:
     run(EvtEngine, evt.Open(1, "c", 7), steps)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps_of(log.LogRequest, log.LogQuery, LOG_FIELDS))
+def test_no_request_makes_the_log_engine_raise(steps: list[Any]) -> None:
+    run(LogEngine, log.Open(1, "c", log.Attributes("c", ".", 400, 150, True, 2, 3, "@Cr @Ct @Sl @Cb"), True), steps)

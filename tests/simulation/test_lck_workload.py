@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from aisexec.groups import RingId
 from aisexec.simulation.services import run_services_seed
 from aisexec.simulation.workloads import Watching
 from aisexec.simulation.workloads.lck import HANDLES, LckWorkload, Request
@@ -84,7 +85,7 @@ def test_a_holder_that_was_cut_off_is_protected_by_its_token_only() -> None:
     story = Story()
     story.granted(1, 1, EX, 10)
     assert isinstance(story.workload, Watching)
-    story.workload.installed(1, Membership((1, 2), frozenset({1}), frozenset({1}), True, {}))
+    story.workload.installed(1, RingId(1, 1), Membership((1, 2), frozenset({1}), frozenset({1}), True, {}))
     story.granted(2, 2, EX, 11)
     assert story.faults() == []
 

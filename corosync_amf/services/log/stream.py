@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from corosync_amf.errors import AisError, BadHandle
+from corosync_amf.errors import AisError, BadHandle, TooBig
 from corosync_amf.service import Pending, check_flags, check_timeout
 
 from . import messages as m
@@ -125,13 +125,15 @@ class Stream:
         service = self._service
         is_wanted = bool(check_flags(ack_flags, AckFlags, "ack_flags") & AckFlags.RECORD_WRITE_ACK)
         number = service.invocation(invocation)
-        if is_wanted and not service.callbacks & Callback.WRITE:
-            check = record_of(self.number, b"", severity, None, service.user_name, safe=True)
-            assert check is not None
-            service.check_callback(Callback.WRITE)
-        request = record_of(self.number, record, severity, self._is_notification, service.user_name, safe=is_wanted)
+        try:
+            request = record_of(self.number, record, severity, self._is_notification, service.user_name, safe=is_wanted)
+        except TooBig:
+            if is_wanted:
+                service.check_callback(Callback.WRITE)
+            raise
         if not is_wanted:
             return service.hand_over(request, number)
+        service.check_callback(Callback.WRITE)
 
         def event(number: int, written: None, error: AisError | None) -> LogWritten:
             return LogWritten(number, error)

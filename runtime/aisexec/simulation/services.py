@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from aisexec.engines import engines_of
 from aisexec.node import ClientLost
-from aisexec.outbox import CloseClient, ToClient
+from aisexec.outbox import CloseClient, Command, Logged, ToClient
 from aisexec.simulation.cluster import ClusterWorld, Result
-from aisexec.simulation.workloads import Watching, Workload
+from aisexec.simulation.residents import Later
+from aisexec.simulation.workloads import Driving, Leased, Watching, Workload
 from corosync_amf.ais import NodeId
 from corosync_amf.config import parse_amf
-from corosync_amf.engine import Engine
+from corosync_amf.engine import Engine, Message, Service
 from corosync_amf.services.amf.engine import AmfEngine
 
 CALLERS: Final = 100_000_000
@@ -41,7 +42,7 @@ class ServicesWorld(ClusterWorld):
             make(self.nodes, random.Random(f"workload {number} {seed}")) for number, make in enumerate(workloads)
         ]
         for workload in self.workloads:
-            if isinstance(workload, Watching):
+            if isinstance(workload, Leased):
                 workload.may_act = self._may_act
         self._clients_of: dict[NodeId, dict[int, int]] = {node: {} for node in self.nodes}
         """Per node: the client number of each workload that is connected there."""
@@ -54,13 +55,6 @@ class ServicesWorld(ClusterWorld):
 
     def _may_act(self, node_id: NodeId) -> bool:
         return node_id in self.stacks and self._may_work(node_id)
-
-    def _check_membership(self, node_id: NodeId) -> None:
-        super()._check_membership(node_id)
-        change = self.stacks[node_id].node.membership
-        for workload in self.workloads:
-            if isinstance(workload, Watching) and change is not None:
-                workload.installed(node_id, change)
 
     # ---- clients
 
@@ -96,11 +90,32 @@ class ServicesWorld(ClusterWorld):
         match effect:
             case ToClient(client, frames) if client >= CALLERS:
                 self._caller_hears(node_id, client, frames)
+            case Command(service, command) if service != Service.AMF:
+                self._commanded(node_id, service, command)
+            case Logged(_, text) if text.startswith("NODE: members"):
+                super()._observe(node_id, effect)
+                self._installed_on(node_id)
             case CloseClient(client, _) if client >= CALLERS:
                 for number in [each for each, found in self._clients_of[node_id].items() if found == client]:
                     self._lose(node_id, number)
             case _:
                 super()._observe(node_id, effect)
+
+    def _commanded(self, node_id: NodeId, service: int, command: Message) -> None:
+        """The drivers of a node get a command; what they report comes a little later."""
+        for workload in self.workloads:
+            if workload.service == service and isinstance(workload, Driving):
+                events = workload.command(node_id, command, self.network.now)
+                if events:
+                    self._later(node_id, [Later(ANSWER_SECONDS, events)])
+
+    def _installed_on(self, node_id: NodeId) -> None:
+        node = self.stacks[node_id].node
+        assert node.ring_id is not None
+        assert node.membership is not None
+        for workload in self.workloads:
+            if isinstance(workload, Watching):
+                workload.installed(node_id, node.ring_id, node.membership)
 
     def _caller_hears(self, node_id: NodeId, client: int, frames: Sequence[bytes]) -> None:
         for number, found in list(self._clients_of[node_id].items()):

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from aisexec.groups import RingId
 from aisexec.node import NodeEvent
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Engine, Membership, Service
+from corosync_amf.engine import Engine, Membership, Message, Service
 
 
 class Workload(Protocol):
@@ -39,11 +40,24 @@ class Workload(Protocol):
 
 
 @runtime_checkable
-class Watching(Protocol):
-    """A workload that judges what it is told by what happens to the nodes."""
+class Leased(Protocol):
+    """A workload that judges what it is told by whether the node may still act."""
 
     may_act: Callable[[NodeId], bool]
     """Whether the node runs and its lease holds; the world sets it."""
 
-    def installed(self, node: NodeId, change: Membership) -> None:
-        """The node has installed a membership."""
+
+@runtime_checkable
+class Watching(Protocol):
+    """A workload that judges what it is told by which nodes were together."""
+
+    def installed(self, node: NodeId, ring_id: RingId, change: Membership) -> None:
+        """A membership has taken effect on a node: what follows belongs to it."""
+
+
+@runtime_checkable
+class Driving(Protocol):
+    """A workload of a service that has something carried out on the nodes."""
+
+    def command(self, node: NodeId, command: Message, now: float) -> list[NodeEvent]:
+        """The drivers of a node get a command of the service; returned is what they report."""

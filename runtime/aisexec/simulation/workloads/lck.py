@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aisexec.groups import RingId
 from aisexec.node import NodeEvent
 from aisexec.simulation.callers import Caller
 from corosync_amf.ais import ErrorCode, NodeId
@@ -249,7 +250,7 @@ class LckWorkload:
 
     # ---- what must hold
 
-    def installed(self, node: NodeId, change: Membership) -> None:
+    def installed(self, node: NodeId, ring_id: RingId, change: Membership) -> None:
         """A node has installed a membership; when it comes from elsewhere, its locks did not count any more."""
         if node in change.joined:
             for request in self._sessions[node].requests.values():
