@@ -24,6 +24,9 @@ from corosync_amf.engine import Message, NodeFacts, Request, Service
 from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.amf.messages import Failfast
 from corosync_amf.services.amf.model import Cluster
+from corosync_amf.services.ckpt.engine import CkptEngine
+from corosync_amf.services.ckpt.entries import JournalEntry
+from corosync_amf.services.clm.messages import RememberView
 
 from . import wiring
 from .agent import Agent, surroundings_of
@@ -32,9 +35,11 @@ from .engines import engines_of
 from .groups import Happening
 from .groups.embedded import EmbeddedGroup
 from .ipc import Arrival, Listener, ListenerOptions, Lost
+from .journal import Journal
 from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Payloads, ToClient
 from .quorum import lease_deadline
+from .remembered import ERA, VIEW, Remembered
 
 log = logging.getLogger("aisexec")
 
@@ -42,7 +47,6 @@ BACKLOG_BYTES_HIGH: Final = 2 * 1024 * 1024
 """Above this much in the queue of the ring, clients are read no further until half of it has gone."""
 LEASE_LOOKS: Final = 16
 """How often within a token timeout the lease is looked at."""
-ERA_FILE: Final = "era"
 BLOCKED_FILE: Final = "blocked"
 
 
@@ -105,12 +109,16 @@ class Executive:
         self._driver = driver
         self._tasks = tasks
         self._quorum = wiring.quorum_options(config)
+        self._remembered = Remembered(config.persistence_directory)
+        self._journal = self._open_journal()
         self._facts = NodeFacts(
             config.node_id,
             config.node_name,
             config.interfaces[0].bind_address,
             time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
             incarnation,
+            self._remembered.recall(VIEW),
+            self._journal is not None,
         )
         options = NodeOptions(
             self._facts,
@@ -137,6 +145,8 @@ class Executive:
     def open(self) -> None:
         """Raises: AddressTaken: another executive listens at the socket."""
         self._listener.open()
+        if self._journal is not None:
+            self._tasks.start_soon(self._journal.work)
         self._look_at_lease()
 
     async def stop(self) -> None:
@@ -149,6 +159,8 @@ class Executive:
         self._lease_timer.set(None)
         self._agent.close()
         self._listener.close()
+        if self._journal is not None:
+            self._journal.close()
         counters = ", ".join(f"{name} {count}" for name, count in self._group.counters.items() if count)
         log.info("counters: %s", counters)
         self._lease.deadline = 0.0
@@ -178,7 +190,8 @@ class Executive:
                 self._listener.pause_reading(client)
 
     def _backlog(self) -> int:
-        return self._group.backlog_bytes + self.node.held_bytes
+        waiting = 0 if self._journal is None else self._journal.backlog_bytes
+        return self._group.backlog_bytes + self.node.held_bytes + waiting
 
     def _report(self, requests: list[Request]) -> None:
         self._step(Report(Service.AMF, requests))
@@ -221,10 +234,35 @@ class Executive:
         match service:
             case Service.AMF:
                 self._agent.run(command)  # type: ignore[arg-type]  # one of AMF's
+            case Service.CKPT:
+                assert self._journal is not None  # only a node that says it is persistent gets these
+                self._journal.run(command)  # type: ignore[arg-type]  # one of CKPT's
+            case Service.CLM if isinstance(command, RememberView):
+                self._remembered.remember(VIEW, command.view_number)
             case Service.CLM:
                 self._agent.run(Failfast("an operator resets the node"))
             case _:
                 log.error("no driver carries out %s of service %d", type(command).__name__, service)
+
+    def _open_journal(self) -> Journal | None:
+        directory = self._daemon.config.persistence_directory
+        if directory is None:
+            return None
+        journal = Journal(Path(directory), self._journal_contents, self._report_ckpt)
+        try:
+            journal.load()
+        except OSError as error:
+            log.error("checkpoints cannot be kept on disk: %s", error)
+            return None
+        return journal
+
+    def _journal_contents(self) -> list[JournalEntry]:
+        engine = self.node.engines[Service.CKPT]
+        assert isinstance(engine, CkptEngine)
+        return engine.contents()
+
+    def _report_ckpt(self, requests: list[Request]) -> None:
+        self._step(Report(Service.CKPT, requests))
 
     # ---- lease, fence, files
 
@@ -277,19 +315,8 @@ class Executive:
         log.warning("development: packets of nodes %s are dropped", sorted(blocked) or "-")
 
     def _next_era(self) -> int:
-        directory = self._daemon.config.persistence_directory
-        path = None if directory is None else Path(directory) / ERA_FILE
-        try:
-            stored = int(path.read_text()) if path else 0
-        except (OSError, ValueError):
-            stored = 0
-        chosen = wiring.era(stored, time.time())
-        if path is not None:
-            try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                path.write_text(f"{chosen}\n")
-            except OSError as error:
-                log.warning("the era cannot be stored: %s", error)
+        chosen = wiring.era(self._remembered.recall(ERA), time.time())
+        self._remembered.remember(ERA, chosen)
         return chosen
 
 

@@ -64,8 +64,8 @@ class ClmSettings:
 
     `node_names`: nodes that are known before they were ever seen. `node_lock_callback_timeout`: seconds that trackers
     have to answer. `quorum_votes`: what the members must have together (0: no quorum is configured); a node that
-    `votes` leaves out has one. `resettable`: names, ids or addresses of the nodes that have a reset command. `has_amf`: AMF runs, and moves work
-    away before a node is locked.
+    `votes` leaves out has one. `resettable`: names, ids or addresses of the nodes that have a reset command.
+    `has_amf`: AMF runs, and moves work away before a node is locked.
     """
 
     node_names: frozenset[str] = frozenset()
