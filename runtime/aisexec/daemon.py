@@ -21,9 +21,13 @@ import anyio.abc
 
 from corosync_amf import lease as shared_lease
 from corosync_amf.config.settings import ExecutiveConfig
-from corosync_amf.engine import NodeFacts, Request, Service
+from corosync_amf.engine import Message, NodeFacts, Request, Service
 from corosync_amf.services.amf.engine import AmfEngine
+from corosync_amf.services.amf.messages import Failfast
 from corosync_amf.services.amf.model import Cluster
+from corosync_amf.services.ckpt.engine import CkptEngine
+from corosync_amf.services.ckpt.entries import JournalEntry
+from corosync_amf.services.clm.messages import RememberView
 
 from . import wiring
 from .agent import Agent, surroundings_of
@@ -32,11 +36,13 @@ from .engines import engines_of
 from .groups import Happening
 from .groups.embedded import EmbeddedGroup
 from .ipc import Arrival, Listener, ListenerOptions, Lost
+from .journal import Journal
 from .logfiles import Files
 from .logwriter import LogWriter
 from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Payloads, ToClient
 from .quorum import lease_deadline
+from .remembered import ERA, VIEW, Remembered
 
 log = logging.getLogger("aisexec")
 
@@ -44,7 +50,6 @@ BACKLOG_BYTES_HIGH: Final = 2 * 1024 * 1024
 """Above this much in the queue of the ring, clients are read no further until half of it has gone."""
 LEASE_LOOKS: Final = 16
 """How often within a token timeout the lease is looked at."""
-ERA_FILE: Final = "era"
 BLOCKED_FILE: Final = "blocked"
 
 
@@ -114,12 +119,16 @@ class Executive:
         self._driver = driver
         self._tasks = tasks
         self._quorum = wiring.quorum_options(config)
+        self._remembered = Remembered(config.persistence_directory)
+        self._journal = self._open_journal()
         self._facts = NodeFacts(
             config.node_id,
             config.node_name,
             config.interfaces[0].bind_address,
             time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
             incarnation,
+            self._remembered.recall(VIEW),
+            self._journal is not None,
         )
         options = NodeOptions(
             self._facts,
@@ -151,6 +160,8 @@ class Executive:
     def open(self) -> None:
         """Raises: AddressTaken: another executive listens at the socket."""
         self._listener.open()
+        if self._journal is not None:
+            self._tasks.start_soon(self._journal.work)
         self._look_at_lease()
 
     async def stop(self) -> None:
@@ -164,6 +175,8 @@ class Executive:
         self._agent.close()
         self._listener.close()
         self._log_writer.close()
+        if self._journal is not None:
+            self._journal.close()
         counters = ", ".join(f"{name} {count}" for name, count in self._group.counters.items() if count)
         log.info("counters: %s", counters)
         self._lease.deadline = 0.0
@@ -193,7 +206,8 @@ class Executive:
                 self._listener.pause_reading(client)
 
     def _backlog(self) -> int:
-        return self._group.backlog_bytes + self.node.held_bytes
+        waiting = 0 if self._journal is None else self._journal.backlog_bytes
+        return self._group.backlog_bytes + self.node.held_bytes + waiting
 
     def _reporter(self, service: Service) -> Callable[[list[Request]], None]:
         return lambda requests: self._step(Report(service, requests))
@@ -218,7 +232,7 @@ class Executive:
                 case CloseClient(client, reason):
                     self._listener.close_client(client, reason)
                 case Command(service, command):
-                    self._drivers[service].run(command)
+                    self._command(service, command)
                 case Local(service, client, request, message):
                     self._drivers[service].ask(client, request, message)
                 case Logged(level, text):
@@ -231,6 +245,36 @@ class Executive:
         if payloads:
             self._group.multicast_many(payloads)
         self._timer.set(self.node.next_deadline())
+
+    def _command(self, service: int, command: Message) -> None:
+        """Carry out what an engine wants done on this node; each service has its own commands."""
+        match service:
+            case Service.CKPT:
+                assert self._journal is not None  # only a node that says it is persistent gets these
+                self._journal.run(command)  # type: ignore[arg-type]  # one of CKPT's
+            case Service.CLM if isinstance(command, RememberView):
+                self._remembered.remember(VIEW, command.view_number)
+            case Service.CLM:
+                self._agent.run(Failfast("an operator resets the node"))
+            case _:
+                self._drivers[service].run(command)
+
+    def _open_journal(self) -> Journal | None:
+        directory = self._daemon.config.persistence_directory
+        if directory is None:
+            return None
+        journal = Journal(Path(directory), self._journal_contents, self._reporter(Service.CKPT))
+        try:
+            journal.load()
+        except OSError as error:
+            log.error("checkpoints cannot be kept on disk: %s", error)
+            return None
+        return journal
+
+    def _journal_contents(self) -> list[JournalEntry]:
+        engine = self.node.engines[Service.CKPT]
+        assert isinstance(engine, CkptEngine)
+        return engine.contents()
 
     # ---- lease, fence, files
 
@@ -283,19 +327,8 @@ class Executive:
         log.warning("development: packets of nodes %s are dropped", sorted(blocked) or "-")
 
     def _next_era(self) -> int:
-        directory = self._daemon.config.persistence_directory
-        path = None if directory is None else Path(directory) / ERA_FILE
-        try:
-            stored = int(path.read_text()) if path else 0
-        except (OSError, ValueError):
-            stored = 0
-        chosen = wiring.era(stored, time.time())
-        if path is not None:
-            try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                path.write_text(f"{chosen}\n")
-            except OSError as error:
-                log.warning("the era cannot be stored: %s", error)
+        chosen = wiring.era(self._remembered.recall(ERA), time.time())
+        self._remembered.remember(ERA, chosen)
         return chosen
 
 

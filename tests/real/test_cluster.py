@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from corosync_amf import ckpt, clm, errors
 from corosync_amf.ais import AdminOperation, Assignment
 from corosync_amf.development import DevelopmentCluster, development_cluster
 from corosync_amf.services.amf.messages import Status
@@ -71,7 +72,7 @@ class Ledger:
 async def ledger(tmp_path: Path, *, fence: bool = True, token: int = 600) -> AsyncIterator[Ledger]:
     journal, amf_conf = tmp_path / "journal", tmp_path / "amf.conf"
     amf_conf.write_text(AMF_CONF % journal)
-    environ = {"PYTHONPATH": str(ROOT)}
+    environ = {"PYTHONPATH": f"{ROOT}:{ROOT / 'runtime'}"}
     place = tmp_path / "cluster"
     async with development_cluster(amf_conf, directory=place, token=token, environ=environ, fence=fence) as cluster:
         await cluster.until_assigned()
@@ -214,3 +215,22 @@ async def test_the_commands_for_people_work_on_a_real_cluster(tmp_path: Path) ->
         degraded = await amf("status")
         assert degraded.returncode == 4
         assert (await amf("unlock", "ledger/su1")).returncode == 0
+
+
+async def test_a_clm_lock_moves_the_work_away_first_and_an_unlock_brings_the_standby_back(tmp_path: Path) -> None:
+    async with ledger(tmp_path) as subject:
+        cluster = subject.cluster
+        for _ in range(2):
+            active = await cluster.active_node()
+            other = next(node for node in cluster.nodes if node.name != active.name)
+            async with clm.initialize(address=str(other.socket_path)) as membership:
+                with anyio.fail_after(30):
+                    await membership.node_lock(active.name)
+                assert (await cluster.active_node()).name != active.name  # when the lock is done the work is elsewhere
+                with pytest.raises(errors.Unavailable):
+                    await ckpt.initialize(address=str(active.socket_path))
+                await subject.until_more()
+                await membership.node_unlock(active.name)
+            await cluster.until_assigned()  # and the standby, on the same connection, has a checkpoint again
+            await subject.until_more()
+        subject.check(takeovers=2)

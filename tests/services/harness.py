@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from corosync_amf.ais import NodeId
 from corosync_amf.engine import (
     Alarm,
@@ -63,6 +65,7 @@ class Replicas:
     alarms: dict[str, tuple[float, Request]] = field(default_factory=dict)
     answers: dict[Origin, Answer] = field(default_factory=dict)
     holds_multicasts: bool = False
+    is_persistent: bool = False
     held: deque[tuple[NodeId, Request]] = field(default_factory=deque)
     order: int = 0
 
@@ -134,7 +137,7 @@ class Replicas:
             joined,
             left,
             quorate,
-            {node: facts_of(node) for node in self.members},
+            {node: replace(facts_of(node), is_persistent=self.is_persistent) for node in self.members},
             self.order,
             self.now,
             reasons or {},

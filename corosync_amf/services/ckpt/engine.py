@@ -3,6 +3,7 @@
     registry     which checkpoints there are and who has them open
     store        what one checkpoint holds
     replication  when a write is answered
+    persistence  journals
     reading      answers longer than one frame
     merging      what goes on when another partition's state replaces this one
 
@@ -10,31 +11,31 @@ Source: SAI-AIS-CKPT-B.02.02 chapter 3.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, assert_never
+from typing import Any, ClassVar, assert_never
 
 import msgspec
 
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Alarm, Client, ClientGone, Effect, Event, Membership, Message, Origin, Reply, Service
+from corosync_amf.engine import Client, ClientGone, Effect, Event, Membership, Message, Origin, Reply, Service
 from corosync_amf.engine import failed as refusal
 from corosync_amf.errors import Access, AisError, InvalidParam
 
 from . import merging
 from . import messages as m
+from .entries import JournalEntry
 from .limits import check_changes, check_data, check_elements, check_new, check_parts
 from .messages import Tracking
+from .persistence import Persistence
 from .reading import Reader
-from .registry import Registry, expiry_key
+from .registry import Registry, rearmed
 from .replication import DONE, Replication
+from .shelf import entries_of
 from .store import Checkpoint, Handle
 from .values import DEFAULT_SECTION_ID, WALL_CLOCK_MAX, OpenFlags, SectionChange, SectionOperation
 
 CREATED, WRITTEN, OVERWRITTEN = SectionOperation.CREATED, SectionOperation.WRITTEN, SectionOperation.OVERWRITTEN
 DELETED, EXPIRED = SectionOperation.DELETED, SectionOperation.EXPIRED
-SOONEST: Final = 0.01
-"""Seconds: the least delay of an expiration alarm, for a coordinator whose clock lags behind."""
-
-ExecutiveRequest = m.Applied | m.RetentionOver | m.Expire
+ExecutiveRequest = m.Applied | m.RetentionOver | m.Expire | m.Restore | m.Restored | m.Stored
 Changes = tuple[SectionChange, ...]
 
 
@@ -51,11 +52,27 @@ class CkptEngine:
         self._registry = Registry()
         self._replication = Replication()
         self._reader = Reader()
+        self._persistence = Persistence(m.PersistenceRecord())
+        self._quorate = False
 
     # ---- the engine protocol
 
     def apply(self, message: m.CkptRequest, origin: Origin) -> list[Effect]:
         """See `Engine`."""
+        effects = self._applied(message, origin)
+        self._note_lives()
+        return effects + self._persistence.flush(origin.order)
+
+    def _note_lives(self) -> None:
+        registry = self._registry
+        if registry.begun or registry.ended:
+            for checkpoint in registry.begun:
+                self._persistence.begun(checkpoint)
+            for checkpoint in registry.ended:
+                self._persistence.ended(checkpoint)
+            registry.begun, registry.ended = [], []
+
+    def _applied(self, message: m.CkptRequest, origin: Origin) -> list[Effect]:
         try:
             match message:
                 case m.Write():
@@ -72,7 +89,7 @@ class CkptEngine:
                     return self._set_expiration(message, origin)
                 case ClientGone():
                     return self._client_gone(origin.client)
-                case m.Applied() | m.RetentionOver() | m.Expire():
+                case m.Applied() | m.RetentionOver() | m.Expire() | m.Restore() | m.Restored() | m.Stored():
                     return self._from_executive(message, origin)
                 case _:
                     return self._administer(message, origin)
@@ -89,6 +106,13 @@ class CkptEngine:
                 return self._registry.retention_over(number, closing)
             case m.Expire(number):
                 return self._expire(number, origin)
+            case m.Restore():
+                self._persistence.restore(message, origin.client.node, self._registry)
+                return []
+            case m.Restored(gone):
+                return self._persistence.restored(gone, origin.client.node, self._quorate, origin, self._registry)
+            case m.Stored(order):
+                return self._persistence.has_stored(origin.client.node, order)
             case _:
                 assert_never(message)
 
@@ -108,6 +132,7 @@ class CkptEngine:
         client, registry = origin.client, self._registry
         match message:
             case m.Open():
+                self._persistence.check_settled()
                 checkpoint, effects = registry.open(message, origin)
                 return [*effects, Reply(origin, m.Opened(checkpoint.attributes))]
             case m.Close(handles):
@@ -115,13 +140,18 @@ class CkptEngine:
             case m.Unlink(name):
                 return [*registry.unlink(name), Reply(origin, DONE)]
             case m.SetRetention(handle, duration):
-                registry.set_retention(registry.handle(client, handle).checkpoint, duration)
+                checkpoint = registry.handle(client, handle).checkpoint
+                registry.set_retention(checkpoint, duration)
+                self._persistence.retains(checkpoint)
             case m.SetActiveReplica(handle):
                 self._replication.choose_active(registry.writable(client, handle), client.node)
             case m.Fence(handle, epoch):
                 checkpoint = registry.writable(client, handle)
                 checkpoint.check_epoch(epoch)
                 checkpoint.fence = epoch
+                self._persistence.changed(checkpoint, origin.time)
+                if self._persistence.holds_back(checkpoint, origin, None):
+                    return []
             case m.Synchronize(handle):
                 return self._replication.synchronize(registry.writable(client, handle), origin)
             case m.Track(handles, tracking):
@@ -161,7 +191,7 @@ class CkptEngine:
 
     def membership(self, change: Membership) -> list[Effect]:
         """See `Engine`. What a lost node's clients had open is closed; its role as active replica is over."""
-        self._replication.members = change.members
+        self._replication.members, self._quorate = change.members, change.quorate
         present = frozenset(change.members) - change.left
         effects: list[Effect] = []
         for client in sorted(self._registry.handles):
@@ -170,13 +200,25 @@ class CkptEngine:
         for checkpoint in self._registry.checkpoints.values():
             if checkpoint.active not in present:
                 checkpoint.active = None
-        return effects + self._replication.ask_again(present, self._registry.checkpoints.get)
+        effects += self._replication.ask_again(present, self._registry.checkpoints.get)
+        self._note_lives()
+        effects += self._persistence.flush(change.order)
+        effects += self._persistence.membership(change, self._registry)
+        self._registry.keepers = self._persistence.keepers
+        return effects
 
     def snapshot(self) -> m.Snapshot:
         """See `Engine`."""
         checkpoints, handles = self._registry.records()
         replication = self._replication
-        return m.Snapshot(replication.members, self._registry.numbers, checkpoints, handles, replication.records())
+        return m.Snapshot(
+            replication.members,
+            self._registry.numbers,
+            checkpoints,
+            handles,
+            replication.records(),
+            self._persistence.record(),
+        )
 
     def restore(self, snapshot: m.Snapshot) -> None:
         """See `Engine`. The checkpoints of a partition that gave way are replaced."""
@@ -184,10 +226,18 @@ class CkptEngine:
         self._registry = Registry.restored(state.numbers, state.checkpoints, state.handles)
         self._replication = Replication(state.members, state.waiting)
         self._reader = Reader()
+        self._persistence = Persistence(state.persistence)
+        self._registry.keepers = self._persistence.keepers
+
+    def contents(self) -> list[JournalEntry]:
+        """What a journal that begins now must hold. For the driver of the journal."""
+        kept = [each for each in self._registry.names.values() if each.attributes.persistent and not each.bringer]
+        return entries_of(sorted(kept, key=lambda each: each.number))
 
     def remnant(self, node: NodeId) -> m.Remnant:
         """See `Engine`."""
-        return merging.remnant_of(self._registry, self._replication, node)
+        waiting = [*self._replication.waiting, *(each.origin for each in self._persistence.waiting)]
+        return merging.remnant_of(self._registry, waiting, node)
 
     def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
         """See `Engine`, and `merging` for the rule."""
@@ -203,6 +253,7 @@ class CkptEngine:
 
     def _client_gone(self, client: Client) -> list[Effect]:
         self._replication.forget(client)
+        self._persistence.forget(client)
         return self._close(client, sorted(self._registry.handles.get(client, ())))
 
     # ---- sections
@@ -235,7 +286,7 @@ class CkptEngine:
         earliest = checkpoint.next_expiration()
         done = tuple(_change(checkpoint, change, origin.time) for change in message.changes)
         effects = self._changed(checkpoint, origin, message.epoch, lambda: done)
-        return effects + _rearmed(checkpoint, earliest, origin.time)
+        return effects + rearmed(checkpoint, earliest, origin.time)
 
     def _create_section(self, message: m.CreateSection, origin: Origin) -> list[Effect]:
         checkpoint = self._registry.writable(origin.client, message.handle)
@@ -249,7 +300,9 @@ class CkptEngine:
         effects = self._changed(
             checkpoint, origin, message.epoch, lambda: (SectionChange(section_id, CREATED, 0, data),), section_id
         )
-        return effects + _rearmed(checkpoint, earliest, origin.time)
+        if expiration is not None:
+            self._persistence.expires(checkpoint, section_id, expiration)
+        return effects + rearmed(checkpoint, earliest, origin.time)
 
     def _delete_section(self, message: m.DeleteSection, origin: Origin) -> list[Effect]:
         checkpoint = self._registry.writable(origin.client, message.handle)
@@ -262,7 +315,7 @@ class CkptEngine:
         earliest = checkpoint.next_expiration()
         checkpoint.delete(section_id)
         effects = self._changed(checkpoint, origin, message.epoch, lambda: (SectionChange(section_id, DELETED),))
-        return effects + _rearmed(checkpoint, earliest, origin.time)
+        return effects + rearmed(checkpoint, earliest, origin.time)
 
     def _set_expiration(self, message: m.SetExpiration, origin: Origin) -> list[Effect]:
         checkpoint = self._registry.writable(origin.client, message.handle)
@@ -273,18 +326,21 @@ class CkptEngine:
         section = checkpoint.section(message.section_id)
         earliest = checkpoint.next_expiration()
         checkpoint.expire_at(section, message.expiration_time)
-        effects = self._replication.acknowledge(checkpoint, origin)
-        return effects + _rearmed(checkpoint, earliest, origin.time)
+        self._persistence.expires(checkpoint, section.section_id, section.expiration)
+        effects = self._acknowledged(checkpoint, origin)
+        return effects + rearmed(checkpoint, earliest, origin.time)
 
     def _expire(self, number: int, origin: Origin) -> list[Effect]:
         checkpoint = self._registry.checkpoints.get(number)
         if checkpoint is None:
             return []
         gone = checkpoint.expired(origin.time)
-        effects = _rearmed(checkpoint, None, origin.time)
+        effects = rearmed(checkpoint, None, origin.time)
         if gone:
             checkpoint.sequence += 1
-            effects += _told(checkpoint, None, tuple(SectionChange(each, EXPIRED) for each in gone))
+            changes = tuple(SectionChange(each, EXPIRED) for each in gone)
+            self._persistence.changed(checkpoint, origin.time, changes)
+            effects += _told(checkpoint, None, changes)
         return effects
 
     def _changed(
@@ -299,10 +355,17 @@ class CkptEngine:
         checkpoint.sequence += 1
         if epoch is not None:
             checkpoint.fence = epoch
-        effects = self._replication.acknowledge(checkpoint, origin, created)
+        if checkpoint.attributes.persistent:
+            self._persistence.changed(checkpoint, origin.time, changes())
+        effects = self._acknowledged(checkpoint, origin, created)
         if checkpoint.trackers:
             effects += _told(checkpoint, origin.client, changes())
         return effects
+
+    def _acknowledged(self, checkpoint: Checkpoint, origin: Origin, created: bytes | None = None) -> list[Effect]:
+        if checkpoint.attributes.persistent and self._persistence.holds_back(checkpoint, origin, created):
+            return []
+        return self._replication.acknowledge(checkpoint, origin, created)
 
 
 def _check_right(handle: Handle, right: OpenFlags) -> None:
@@ -344,13 +407,3 @@ def _told(checkpoint: Checkpoint, writer: Client | None, changes: Changes) -> li
             seen = tuple(SectionChange(each.section_id, each.operation, each.offset) for each in changes)
         effects.append(Event(handle.client, m.Changed(handle.number, seen, checkpoint.fence, checkpoint.sequence)))
     return effects
-
-
-def _rearmed(checkpoint: Checkpoint, earliest: float | None, time: float) -> list[Effect]:
-    """The alarm for the next expiration, if that is not `earliest` as before."""
-    due = checkpoint.next_expiration()
-    if due == earliest:
-        return []
-    if due is None:
-        return [Alarm(expiry_key(checkpoint), None)]
-    return [Alarm(expiry_key(checkpoint), max(due - time, SOONEST), m.Expire(checkpoint.number))]

@@ -5,16 +5,15 @@ with the same attributes (but for the retention duration); all others are closed
 checkpoints. A handle that tracks is told the difference between what it had and what stands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
 from corosync_amf.ais import ErrorCode, NodeId
-from corosync_amf.engine import Effect, Event, Failed, Reply
+from corosync_amf.engine import Effect, Event, Failed, Origin, Reply
 
 from .messages import Changed, HandleLost, HandleRemnant, Remnant, Tracking
 from .registry import Registry, is_equal
-from .replication import Replication
 from .store import Checkpoint, Handle, Section
 from .values import SectionChange, SectionOperation
 
@@ -27,8 +26,8 @@ CREATED, OVERWRITTEN, DELETED = SectionOperation.CREATED, SectionOperation.OVERW
 OUTCOME_UNKNOWN: Final = Failed(ErrorCode.TIMEOUT, "another partition's state stands: whether it has this is unknown")
 
 
-def remnant_of(registry: Registry, replication: Replication, node: NodeId) -> Remnant:
-    """What a node brings along."""
+def remnant_of(registry: Registry, waiting: Iterable[Origin], node: NodeId) -> Remnant:
+    """What a node brings along; `waiting` are all changes that were not answered yet."""
     handles: list[HandleRemnant] = []
     contents: dict[str, list[tuple[bytes, bytes]]] = {}
     room = REMNANT_BYTES_MAX
@@ -46,8 +45,8 @@ def remnant_of(registry: Registry, replication: Replication, node: NodeId) -> Re
             handles.append(
                 HandleRemnant(client, number, name, checkpoint.attributes, handle.open_flags, handle.tracking)
             )
-    waiting = [origin for origin in sorted(replication.waiting) if origin.client.node == node]
-    return Remnant(handles, sorted(contents.items()), waiting)
+    unanswered = sorted(origin for origin in waiting if origin.client.node == node)
+    return Remnant(handles, sorted(contents.items()), unanswered)
 
 
 def merge(registry: Registry, remnant: Remnant, node: NodeId) -> list[Effect]:

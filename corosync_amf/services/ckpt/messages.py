@@ -1,7 +1,7 @@
 """What applications, executives and replicas say to one another about checkpoints, and the replicated state."""
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -214,6 +214,32 @@ class Expire(Request, frozen=True):
     checkpoint: int
 
 
+class Restore(Request, frozen=True):
+    """A node brings a persistent checkpoint in, as its journal has it, in one or several parts."""
+
+    name: str
+    born: int
+    sequence: int
+    births: int
+    attributes: Attributes
+    fence: int | None
+    sections: "list[SectionRecord]"
+    is_first: bool
+    is_last: bool
+
+
+class Restored(Request, frozen=True):
+    """A node has brought all that its journal holds; `gone` are (name, born) of what has ended."""
+
+    gone: list[tuple[str, int]]
+
+
+class Stored(Request, frozen=True):
+    """The journal of the node has everything up to this place of the order on disk."""
+
+    order: int
+
+
 CkptRequest = (
     Write
     | Overwrite
@@ -233,6 +259,9 @@ CkptRequest = (
     | Untrack
     | RetentionOver
     | Expire
+    | Restore
+    | Restored
+    | Stored
     | ClientGone
 )
 
@@ -334,6 +363,29 @@ class HandleLost(Message, frozen=True):
 CkptEvent = Changed | HandleLost
 
 
+# Commands to the driver of the journal.
+
+
+class WriteJournal(Message, frozen=True):
+    """Append these entries (`entries.JournalEntry`); tell with Stored(order) when they are on disk."""
+
+    order: int
+    entries: list[Any]
+
+
+class RewriteJournal(Message, frozen=True):
+    """Begin the journal anew with what the replica has; tell with Stored(order) when that is on disk."""
+
+    order: int
+
+
+class BringJournal(Message, frozen=True):
+    """Put what the journal held at the start of the executive into the order: Restore ..., Restored."""
+
+
+CkptCommand = WriteJournal | RewriteJournal | BringJournal
+
+
 # The replicated state.
 
 
@@ -360,6 +412,8 @@ class CheckpointRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unkn
     active: NodeId | None
     closing: int
     sections: list[SectionRecord]
+    born: int = 0
+    bringer: NodeId = 0
 
 
 class HandleRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, order=True):
@@ -381,6 +435,25 @@ class WaitingRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     created: bytes | None
 
 
+class StoringRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A change that is answered when the journals of `nodes` have it."""
+
+    origin: Origin
+    nodes: tuple[NodeId, ...]
+    created: bytes | None
+
+
+class PersistenceRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """See `Persistence`."""
+
+    keepers: tuple[NodeId, ...] = ()
+    is_settled: bool = False
+    awaited: list[NodeId] = []
+    gone: list[tuple[str, int]] = []
+    waiting: list[StoringRecord] = []
+    stored: list[tuple[NodeId, int]] = []
+
+
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The whole state of CKPT."""
 
@@ -389,6 +462,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     checkpoints: list[CheckpointRecord] = []
     handles: list[HandleRecord] = []
     waiting: list[WaitingRecord] = []
+    persistence: PersistenceRecord = PersistenceRecord()
 
 
 class HandleRemnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -1,9 +1,11 @@
 """Which checkpoints there are, under which names, and who has them open with which rights."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
+from corosync_amf.ais import NodeId
 from corosync_amf.engine import Alarm, Client, Effect, Origin
 from corosync_amf.errors import (
     Access,
@@ -17,10 +19,12 @@ from corosync_amf.errors import (
 )
 
 from .limits import OPEN_FLAGS, is_duration, problem_of
-from .messages import Attributes, CheckpointRecord, HandleRecord, Open, RetentionOver, Tracking
+from .messages import Attributes, CheckpointRecord, Expire, HandleRecord, Open, RetentionOver, Tracking
 from .store import Checkpoint, Handle
 from .values import CHECKPOINTS_MAX, HANDLES_MAX, OpenFlags
 
+SOONEST: Final = 0.01
+"""Seconds: the least delay of an expiration alarm, for a coordinator whose clock lags behind."""
 WRITE, CREATE = int(OpenFlags.WRITE), int(OpenFlags.CREATE)
 
 
@@ -32,6 +36,11 @@ class Registry:
         self.checkpoints: dict[int, Checkpoint] = {}
         self.names: dict[str, Checkpoint] = {}
         self.handles: dict[Client, dict[int, Handle]] = {}
+        self.keepers: tuple[NodeId, ...] = ()
+        """The nodes that can keep checkpoints on disk."""
+        self.begun: list[Checkpoint] = []
+        self.ended: list[Checkpoint] = []
+        """What was created, and what has lost its name or is gone, for the journals."""
 
     @classmethod
     def restored(
@@ -81,11 +90,11 @@ class Registry:
         Raises: InvalidParam, NotExist, Exist, NotSupported, NoResources.
         """
         handles = self.handles.get(origin.client, {})
-        checkpoint = self._existing(message)
+        checkpoint = self._existing(message, origin.client.node in self.keepers)
         if message.handle in handles or len(handles) >= HANDLES_MAX:
             raise NoResources(f"a client has at most {HANDLES_MAX} checkpoints open, each under its own number")
         if checkpoint is None:
-            checkpoint = self._create(message.name, message.attributes, origin.time)
+            checkpoint = self._create(message.name, message.attributes, origin)
         handle = Handle(origin.client, message.handle, checkpoint, message.open_flags, message.tracking)
         return checkpoint, self.resume(handle)
 
@@ -96,8 +105,8 @@ class Registry:
         self._add(handle)
         return [Alarm(_retention(checkpoint), None)] if is_taken_up else []
 
-    def _existing(self, message: Open) -> Checkpoint | None:
-        """The checkpoint that is there; None when it is to be created."""
+    def _existing(self, message: Open, is_kept: bool) -> Checkpoint | None:
+        """The checkpoint that is there; None when it is to be created. `is_kept`: the node has a journal."""
         flags, attributes, checkpoint = message.open_flags, message.attributes, self.names.get(message.name)
         if not message.name or not flags or flags & ~OPEN_FLAGS or bool(flags & CREATE) != (attributes is not None):
             raise InvalidParam("flags and attributes do not fit together")
@@ -107,15 +116,22 @@ class Registry:
             return checkpoint
         if problem := problem_of(attributes):
             raise InvalidParam(problem)
-        if attributes.persistent:
-            raise NotSupported("persistent checkpoints are not supported by this executive")
+        if attributes.persistent and not is_kept:
+            raise NotSupported("persistent checkpoints need a persistence directory in corosync.conf")
         if checkpoint is not None and not is_equal(attributes, checkpoint.attributes):
             raise Exist(f"checkpoint {message.name!r} exists with other attributes")
         return checkpoint
 
-    def _create(self, name: str, attributes: Attributes | None, time: float) -> Checkpoint:
+    def _create(self, name: str, attributes: Attributes | None, origin: Origin) -> Checkpoint:
         if attributes is None or len(self.checkpoints) >= CHECKPOINTS_MAX:
             raise NoResources(f"the cluster has at most {CHECKPOINTS_MAX} checkpoints")
+        checkpoint = self.add(name, attributes, origin.time)
+        checkpoint.born = origin.order
+        self.begun.append(checkpoint)
+        return checkpoint
+
+    def add(self, name: str, attributes: Attributes, time: float = 0.0) -> Checkpoint:
+        """A new checkpoint of that name."""
         self.numbers += 1
         checkpoint = Checkpoint.made(self.numbers, name, attributes, time)
         self.checkpoints[checkpoint.number] = self.names[name] = checkpoint
@@ -144,19 +160,24 @@ class Registry:
         if checkpoint.handles:
             return []
         if not checkpoint.linked or duration == 0:
-            return self._drop(checkpoint)
+            return self._end(checkpoint)
+        return self.unopened(checkpoint, 0.0)
+
+    def unopened(self, checkpoint: Checkpoint, least: float) -> list[Effect]:
+        """The retention time of a checkpoint begins; it is at least so many seconds."""
+        duration = checkpoint.attributes.retention_duration
         checkpoint.closing += 1
         if duration is None:
             return []
         over = RetentionOver(checkpoint.number, checkpoint.closing)
-        return [Alarm(_retention(checkpoint), duration, over)]
+        return [Alarm(_retention(checkpoint), max(duration, least), over)]
 
     def retention_over(self, number: int, closing: int) -> list[Effect]:
         """A retention time has run out; of no effect when somebody has opened the checkpoint since it began."""
         checkpoint = self.checkpoints.get(number)
         if checkpoint is None or checkpoint.handles or checkpoint.closing != closing:
             return []
-        return self._drop(checkpoint)
+        return self._end(checkpoint)
 
     def unlink(self, name: str) -> list[Effect]:
         """Take the name away, and the checkpoint when nobody has it open. Raises: NotExist."""
@@ -164,17 +185,24 @@ class Registry:
         if checkpoint is None:
             raise NotExist(f"no checkpoint {name!r}")
         if not checkpoint.handles:
-            return self._drop(checkpoint)
+            return self._end(checkpoint)
+        self.ended.append(checkpoint)
         del self.names[name]
         checkpoint.linked = False
         return []
 
-    def _drop(self, checkpoint: Checkpoint) -> list[Effect]:
+    def _end(self, checkpoint: Checkpoint) -> list[Effect]:
+        if checkpoint.linked:
+            self.ended.append(checkpoint)
+        return self.drop(checkpoint)
+
+    def drop(self, checkpoint: Checkpoint) -> list[Effect]:
+        """Forget a checkpoint that nobody has open."""
         del self.checkpoints[checkpoint.number]
         if checkpoint.linked:
             del self.names[checkpoint.name]
         effects: list[Effect] = [Alarm(_retention(checkpoint), None)] if checkpoint.closing else []
-        return effects if checkpoint.next_expiration() is None else [*effects, Alarm(expiry_key(checkpoint), None)]
+        return effects if checkpoint.next_expiration() is None else [*effects, Alarm(_expiry(checkpoint), None)]
 
     def set_retention(self, checkpoint: Checkpoint, duration: float | None) -> None:
         """Raises: InvalidParam, BadOperation."""
@@ -198,8 +226,17 @@ class Registry:
                 handle.checkpoint.track(handle, tracking)
 
 
-def expiry_key(checkpoint: Checkpoint) -> str:
-    """The key of the alarm for the next expiration of a section."""
+def rearmed(checkpoint: Checkpoint, earliest: float | None, time: float) -> list[Effect]:
+    """The alarm for the next expiration of a section, if that is not `earliest` as before."""
+    due = checkpoint.next_expiration()
+    if due == earliest:
+        return []
+    if due is None:
+        return [Alarm(_expiry(checkpoint), None)]
+    return [Alarm(_expiry(checkpoint), max(due - time, SOONEST), Expire(checkpoint.number))]
+
+
+def _expiry(checkpoint: Checkpoint) -> str:
     return f"expiry {checkpoint.number}"
 
 

@@ -64,7 +64,7 @@ class Replication:
             if active is not None and active != origin.client.node:
                 self.waiting[origin] = WaitingRecord(origin, checkpoint.number, active, created)
                 return [Multicast(active, Applied((origin,)))]
-        return [Reply(origin, _outcome(created))]
+        return [Reply(origin, outcome(created))]
 
     def synchronize(self, checkpoint: Checkpoint, origin: Origin) -> list[Effect]:
         """Answer when all replicas have what came before: who holds this request holds that, too."""
@@ -76,7 +76,7 @@ class Replication:
     def confirmed(self, writes: Sequence[Origin]) -> list[Effect]:
         """The active replica has these; what it confirmed before, or for a client that is gone, is left out."""
         found = [self.waiting.pop(origin, None) for origin in writes]
-        return [Reply(record.origin, _outcome(record.created)) for record in found if record is not None]
+        return [Reply(record.origin, outcome(record.created)) for record in found if record is not None]
 
     def forget(self, client: Client) -> None:
         """The client is gone."""
@@ -96,7 +96,7 @@ class Replication:
             if active is None or active == origin.client.node:
                 del self.waiting[origin]
                 gone = Failed(ErrorCode.NOT_EXIST, "the active replica is gone; the other replicas have the change")
-                effects.append(Reply(origin, gone if active is None else _outcome(record.created)))
+                effects.append(Reply(origin, gone if active is None else outcome(record.created)))
             else:
                 self.waiting[origin] = msgspec.structs.replace(record, asked=active)
                 again.setdefault(active, []).append(origin)
@@ -107,5 +107,6 @@ def _asking(again: Mapping[NodeId, list[Origin]]) -> list[Effect]:
     return [Multicast(node, Applied(tuple(again[node]))) for node in sorted(again)]
 
 
-def _outcome(created: bytes | None) -> Message:
+def outcome(created: bytes | None) -> Message:
+    """The answer of a change; `created`: the id of the section that it made."""
     return DONE if created is None else SectionCreated(created)

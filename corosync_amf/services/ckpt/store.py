@@ -109,6 +109,10 @@ class Checkpoint:
         self.fence: int | None = None
         self.active: NodeId | None = None
         self.closing = 0
+        self.born = 0
+        """The place of its creation in the order."""
+        self.bringer: NodeId = 0
+        """The node that is bringing it in from its journal; 0: it is complete."""
         self.handles: dict[tuple[Client, int], Handle] = {}
         self.trackers: list[Handle] = []
         self._expiring: list[tuple[float, bytes]] = []
@@ -128,15 +132,20 @@ class Checkpoint:
         checkpoint.linked, checkpoint.closing = record.linked, record.closing
         checkpoint.sequence, checkpoint.births = record.sequence, record.births
         checkpoint.fence, checkpoint.active = record.fence, record.active
-        for section in record.sections:
-            checkpoint.sections[section.section_id] = Section(
-                section.section_id, section.data, section.born, section.updated, section.expiration
-            )
-            checkpoint.size += len(section.data)
-            if section.expiration is not None:
-                checkpoint._expiring.append((section.expiration, section.section_id))
-        heapq.heapify(checkpoint._expiring)
+        checkpoint.born, checkpoint.bringer = record.born, record.bringer
+        checkpoint.put(record.sections)
         return checkpoint
+
+    def put(self, records: Iterable[SectionRecord]) -> None:
+        """Add sections that are known from elsewhere, in the order of their creation."""
+        for record in records:
+            section = self.sections[record.section_id] = Section(
+                record.section_id, record.data, record.born, record.updated, record.expiration
+            )
+            self.size += len(section.data)
+            if section.expiration is not None:
+                self._expiring.append((section.expiration, section.section_id))
+        heapq.heapify(self._expiring)
 
     def record(self) -> CheckpointRecord:
         """The checkpoint in a snapshot."""
@@ -151,6 +160,8 @@ class Checkpoint:
             self.active,
             self.closing,
             [section.record() for section in self.sections.values()],
+            self.born,
+            self.bringer,
         )
 
     # ---- handles

@@ -121,6 +121,15 @@ class ResetNode(Message, frozen=True):
     """Command to the drivers of a node: reset it."""
 
 
+class RememberView(Message, frozen=True):
+    """Command to the drivers of a node: the next life of its executive brings this along as `NodeFacts.last_view`."""
+
+    view_number: int
+
+
+ClmCommand = ResetNode | RememberView
+
+
 # The replicated state.
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from logging import INFO
 
 from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
-from corosync_amf.engine import Client, Effect, Event, Log, Membership, NodeFacts
+from corosync_amf.engine import Client, Effect, Event, Log, Membership, NodeFacts, Run
 from corosync_amf.errors import InvalidParam, NotExist, Unavailable
 
 from . import notices
-from .messages import MemberRecord, Tracked
+from .messages import MemberRecord, RememberView, Tracked
 from .values import ChangeStep, ClusterChange, ClusterNode, ClusterView
 from .views import CHANGE_FLAGS, Changes, dn_of, is_concerned, log_line, named, node_of, view_for
 
@@ -73,6 +73,8 @@ class Roster:
         facts = {node: change.nodes.get(node) or _unknown(node) for node in change.members}
         self.known.update(each.name for each in facts.values())
         self.quorate = change.quorate
+        remembered = [facts[node].last_view for node in change.joined if node in facts]
+        self.view_number = max([self.view_number, *remembered])
         back = {node for node in change.left & change.joined if node in old and node in facts}
         self.ring = {node: old.get(node, MemberRecord(facts[node], 0)) for node in facts if node not in back}
         joined = {node for node in self.ring if self.is_member(node)} - before
@@ -99,10 +101,16 @@ class Roster:
         cause = dn_of((gone or arrived)[0].name)
         return [
             Log(INFO, log_line(self.view_number, members, arrived, gone, reason)),
+            *self._remembered(),
             *self.told(changes, ChangeStep.COMPLETED, reason, cause),
             *(notices.left(facts, reason) for facts in gone),
             *(notices.joined(facts, reason) for facts in arrived),
         ]
+
+    def _remembered(self) -> list[Effect]:
+        """The view number is not to come back after a restart of the whole cluster."""
+        keepers = [node for node in sorted(self.ring) if self.ring[node].facts.is_persistent]
+        return [Run(node, RememberView(self.view_number)) for node in keepers]
 
     def count_on(self, node: NodeId) -> list[Effect]:
         """A node has brought along a view as new as the present one, which therefore gets another number."""
@@ -116,6 +124,7 @@ class Roster:
         changes = {node: (node_of(record, member=True), ClusterChange.RECONFIGURED)} if is_member else {}
         return [
             Log(INFO, log_line(self.view_number, members, (), (), reason)),
+            *self._remembered(),
             *self.told(changes, ChangeStep.COMPLETED, reason, dn_of(record.facts.name)),
         ]
 
