@@ -89,7 +89,7 @@ class MsgEngine:
                     return self._get(message, origin)
                 case m.Taken(handle, taken):
                     _forget_taken(self._directory.queue(origin.client, handle), taken)
-                    return [Reply(origin, DONE)]
+                    return [Reply(origin, DONE, safe=True)]
                 case m.Withdraw():
                     return self._withdraw(message, origin)
                 case m.WithdrawReceive(number):
