@@ -11,7 +11,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from aisexec.node import NodeEvent
 from aisexec.simulation.callers import Caller
@@ -34,10 +34,12 @@ Identity = bytes
 
 @dataclass(slots=True)
 class History:
-    """`delivered` and `confirmed` name the connection (node, client) of the receiver, too."""
+    """`delivered` names the connection (node, client) of the receiver, too. What is `uncertain` may have been sent,
+    or may be sent later than its turn: its sender was not told, or asked again."""
 
     acknowledged: set[Identity] = field(default_factory=set)
     refused: set[Identity] = field(default_factory=set)
+    uncertain: set[Identity] = field(default_factory=set)
     delivered: list[tuple[Identity, tuple[NodeId, int]]] = field(default_factory=list)
     kept: set[Identity] = field(default_factory=set)
     confirmed: list[Identity] = field(default_factory=list)
@@ -55,7 +57,8 @@ def faults_of(history: History, left: set[Identity]) -> list[str]:
     ]
     faults += [f"twice: {identity!r} was taken by several receivers" for identity in repeated(history.confirmed)]
     arrived = {identity for identity, _ in history.delivered} | left
-    faults += [f"refused, but there: {identity!r}" for identity in sorted(history.refused & arrived)]
+    never = history.refused - history.uncertain
+    faults += [f"refused, but there: {identity!r}" for identity in sorted(never & arrived)]
     answered = [identity for identity, _ in history.answers]
     faults += [f"answered twice: {identity!r}" for identity in repeated(answered)]
     faults += [
@@ -73,6 +76,8 @@ def _out_of_order(history: History) -> list[str]:
     faults = []
     for identity, receiver in history.delivered:
         node, client, number, priority = map(int, identity.split()[:4])
+        if identity in history.uncertain:
+            continue
         key = (receiver, node, client, priority)
         if receiver not in history.disordered and number <= latest.get(key, 0):
             faults.append(f"out of order: {identity!r} came to {receiver} after number {latest[key]}")
@@ -117,7 +122,7 @@ class Teller:
 class MsgWorkload:
     """See the module."""
 
-    service: ClassVar[Service] = Service.MSG
+    service = Service.MSG
 
     def __init__(self, nodes: list[NodeId], rng: random.Random) -> None:
         self.history = History()
@@ -160,7 +165,9 @@ class MsgWorkload:
             case 0 | 1 | 2:
                 requests: list[Request] = [self._send(teller) for _ in range(rng.choice((1, 1, 2, 8)))]
                 if rng.random() < 0.2:
-                    requests.append(rng.choice(teller.sent))  # as a library that does not know what became of it
+                    again = rng.choice(teller.sent)  # as a library that does not know what became of it
+                    self.history.uncertain.add(again.body.data)
+                    requests.append(again)
             case 3:
                 requests = [self._ask_for_reply(teller)]
             case 4:
@@ -263,9 +270,9 @@ class MsgWorkload:
         identity = asked.body.data
         if isinstance(answer, Done):
             self.history.acknowledged.add(identity)
-        if isinstance(answer, Done) or answer.code in (ErrorCode.TIMEOUT, ErrorCode.LIBRARY):
-            self.history.refused.discard(identity)  # a repeated one may fare better
-        elif identity not in self.history.acknowledged:
+        elif answer.code == ErrorCode.TIMEOUT:
+            self.history.uncertain.add(identity)
+        else:
             self.history.refused.add(identity)
         teller.settled.append(asked.number)
 
@@ -305,7 +312,7 @@ class MsgWorkload:
             if isinstance(asked, m.SendReceive):
                 self.history.ended.add(asked.body.data)
             elif isinstance(asked, m.Send):
-                self.history.refused.discard(asked.body.data)
+                self.history.uncertain.add(asked.body.data)
         teller.is_open = teller.is_opening = False
 
     # ---- peace
