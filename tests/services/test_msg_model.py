@@ -262,7 +262,7 @@ class QueuesAndLists(RuleBasedStateMachine):
         assert isinstance(snapshot, m.Snapshot)
         found = {
             record.name: (
-                [got.body.data for area in record.areas for _, got in area],
+                [got.body.data for area in record.areas for _, _, got in area],
                 sorted(number for number, _ in record.in_hand),
                 [get.number for get in record.gets],
                 record.opener,

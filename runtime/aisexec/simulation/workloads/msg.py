@@ -241,6 +241,7 @@ class MsgWorkload:
     def hear(self, node: NodeId, frames: Sequence[bytes], now: float) -> list[NodeEvent]:
         """See `Workload`."""
         teller = self._tellers[node]
+        ended: list[Request] = []
         for asked, answer in teller.caller.hear(frames):
             match asked:
                 case m.Open():
@@ -251,12 +252,16 @@ class MsgWorkload:
                     self._answered(teller, asked, answer)
                 case m.Get() if isinstance(answer, m.Got):
                     teller.is_drained = False
-                    self._confirm(teller, asked.taken)
                     self._got(teller, asked, answer)
                 case m.Get():
                     teller.is_drained = isinstance(answer, m.Withdrawn)
+                    if isinstance(answer, Failed) and answer.code == ErrorCode.TIMEOUT:
+                        self._gives_back(teller, asked.number)
+                        ended.append(m.Withdraw(teller.handle, asked.number, True))
                 case m.Taken() if isinstance(answer, Done):
-                    self._confirm(teller, asked.taken)
+                    self._took(teller, asked.taken, self.history.confirmed)
+                case m.Taken() if answer.code == ErrorCode.NOT_EXIST:
+                    self._took(teller, asked.taken, [])
                 case m.Respond():
                     self._responded(teller, asked, answer)
                 case None if isinstance(answer, m.Lost) and answer.handle == teller.handle:
@@ -264,7 +269,7 @@ class MsgWorkload:
                     teller.held.clear()
                 case _:
                     pass
-        return []
+        return [teller.caller.request(*ended)] if ended else []
 
     def _sent(self, teller: Teller, asked: m.Send, answer: Any) -> None:
         identity = asked.body.data
@@ -292,11 +297,11 @@ class MsgWorkload:
         if answer.sender_id is not None:
             teller.owed.append((answer.sender_id, identity))
 
-    def _confirm(self, teller: Teller, taken: tuple[int, ...]) -> None:
+    def _took(self, teller: Teller, taken: tuple[int, ...], confirmed: list[Identity]) -> None:
         for number in taken:
             identity = teller.held.pop(number, None)
             if identity is not None:
-                self.history.confirmed.append(identity)
+                confirmed.append(identity)
 
     def _responded(self, teller: Teller, asked: m.Respond, answer: Any) -> None:
         identity = asked.body.data.removeprefix(answer_to(b""))
@@ -353,8 +358,8 @@ class MsgWorkload:
 
 def left_in(snapshot: m.Snapshot) -> set[Identity]:
     """What the queues hold, and what is in hand."""
-    held = {got.body.data for queue in snapshot.queues for area in queue.areas for _, got in area}
-    return held | {got.body.data for queue in snapshot.queues for _, (_, got) in queue.in_hand}
+    held = {got.body.data for queue in snapshot.queues for area in queue.areas for _, _, got in area}
+    return held | {got.body.data for queue in snapshot.queues for _, (_, _, got) in queue.in_hand}
 
 
 def _queue(node: NodeId) -> str:
