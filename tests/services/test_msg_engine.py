@@ -846,3 +846,58 @@ def test_clients_that_did_not_come_back_with_their_node_are_forgotten(scene: Sce
 
 def test_a_node_whose_clients_hold_nothing_brings_nothing_along(scene: Scene) -> None:
     assert scene.replicas.engines[3].remnant(3) is None
+
+
+def test_a_receiver_that_comes_back_keeps_what_it_has_in_hand_and_nobody_gets_what_it_took(scene: Scene) -> None:
+    for data in (b"1", b"2", b"3"):
+        scene.send(data, B)
+    scene.get()
+    in_hand = scene.number
+    scene.get()
+    taken = scene.number
+    lost = scene.replicas.engines[1]
+    lost.apply(m.Taken(1, (taken,)), Origin(A, 0, 999))  # only its own partition has heard that
+    remnant = cut_off(scene, 1)
+    assert scene.status().usage[3].number_of_messages == 3
+    come_back(scene, 1, remnant)
+    assert scene.status().usage[3].number_of_messages == 1
+    scene.done(m.Taken(1, (in_hand, taken)))
+    assert scene.all() == [b"3"]
+
+
+def test_a_receiver_that_comes_back_hears_that_somebody_else_was_given_what_it_has(scene: Scene) -> None:
+    scene.send(b"1", B)
+    scene.get()
+    number = scene.number
+    remnant = cut_off(scene, 1)
+    scene.open(client=C, flags=0)
+    assert scene.all(C) == [b"1"]
+    scene.done(m.Close((1,)), C)
+    come_back(scene, 1, remnant)
+    assert isinstance(scene.ask(m.Taken(1, (number,))).error, errors.NotExist)
+
+
+def test_what_a_partition_alone_was_sent_is_not_mistaken_for_another_message(scene: Scene) -> None:
+    lost = scene.replicas.engines[1]
+    place = scene.replicas.order + 2  # where the others will have a message of their own
+    lost.apply(m.Send(1, (), "q", body(b"phantom")), Origin(A, 0, place, START_TIME))
+    lost.apply(m.Get(1, 5, False), Origin(A, 0, place + 1, START_TIME))
+    remnant = decode(encode(lost.remnant(1)), m.Remnant)
+    scene.replicas.engines[1] = MsgEngine()
+    scene.replicas.engines[1].restore(scene.replicas.engines[2].snapshot())
+    scene.replicas.change(left=[1])
+    scene.send(b"1", B)
+    assert scene.state().queues[0].areas[3][0][0] == remnant.handles[0].in_hand[0][1]
+    come_back(scene, 1, remnant)
+    assert scene.all() == [b"1"]
+
+
+def test_saying_again_what_was_taken_is_fine_for_a_while(scene: Scene) -> None:
+    scene.send()
+    scene.get()
+    scene.done(m.Taken(1, (scene.number,)))
+    scene.done(m.Taken(1, (scene.number,)))
+    assert isinstance(scene.ask(m.Taken(1, (7,))).error, errors.NotExist)
+    assert len(scene.state().queues[0].taken) == 1
+    scene.done(m.Close((1,)))
+    assert scene.state().queues[0].taken == []

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from corosync_amf import errors
 from corosync_amf.engine import Client, Done
@@ -89,6 +89,12 @@ class QueuesAndLists(RuleBasedStateMachine):
 
     # ---- queues
 
+    @initialize()
+    def begin(self) -> None:
+        for name in NAMES:
+            self.open(name, Client(2, 1))
+            self.regroup(name, True)
+
     @rule(name=names, client=clients)
     def open(self, name: str, client: Client) -> None:
         client = self.present(client)
@@ -116,8 +122,8 @@ class QueuesAndLists(RuleBasedStateMachine):
         box.gets.clear()
         box.opener, box.dies_at = None, self.replicas.now + RETENTION
 
-    @rule(name=names)
-    def the_opener_dies(self, name: str) -> None:
+    @rule(name=names, is_reopened=st.booleans())
+    def the_opener_dies(self, name: str, is_reopened: bool) -> None:
         box = self.boxes.get(name)
         if box is not None and box.opener is not None:
             client = box.opener
@@ -126,21 +132,20 @@ class QueuesAndLists(RuleBasedStateMachine):
             for each in self.boxes.values():
                 if each.opener == client:
                     self._closed(each)
+        if is_reopened:
+            self.open(name, Client(3, 2))
 
     @rule(node=st.integers(1, 3), at_once=st.booleans())
     def lose_a_node(self, node: int, at_once: bool) -> None:
-        if node in self.replicas.members and len(self.replicas.members) > 1:
+        if node not in self.replicas.members:
+            self.replicas.change(joined={1, 2, 3} - set(self.replicas.members))
+        elif len(self.replicas.members) > 1:
             self.replicas.change(left=[node], joined=[node] if at_once else [])
             for box in self.boxes.values():
                 if box.opener is not None and box.opener.node == node:
                     self._closed(box)
 
-    @rule()
-    def join_all(self) -> None:
-        if missing := {1, 2, 3} - set(self.replicas.members):
-            self.replicas.change(joined=missing)
-
-    @rule(seconds=st.sampled_from([0.5, 4.0, 11.0]))
+    @rule(seconds=st.sampled_from([4.0, 11.0]))
     def wait(self, seconds: float) -> None:
         self.replicas.advance(seconds)
         for name, box in list(self.boxes.items()):
@@ -172,9 +177,16 @@ class QueuesAndLists(RuleBasedStateMachine):
 
     # ---- messages
 
-    @rule(to=st.sampled_from([*NAMES, GROUP]), client=clients, data=st.binary(max_size=7), priority=priorities)
-    def send(self, to: str, client: Client, data: bytes, priority: int) -> None:
-        client = self.present(client)
+    @rule(
+        to=st.sampled_from([*NAMES, "q", GROUP]),
+        client=clients,
+        letters=st.lists(st.tuples(st.binary(max_size=3), priorities), min_size=1, max_size=4),
+    )
+    def send(self, to: str, client: Client, letters: list[tuple[bytes, int]]) -> None:
+        for data, priority in letters:
+            self._send(to, self.present(client), data, priority)
+
+    def _send(self, to: str, client: Client, data: bytes, priority: int) -> None:
         self.number += 1
         request = m.Send(self.number, (), to, m.Body(data, 0, 0, priority, None))
         if to == GROUP:
@@ -200,11 +212,15 @@ class QueuesAndLists(RuleBasedStateMachine):
             request, expected = sent[which % len(sent)]
             self.check(self.replicas.send(client, request), expected)
 
-    @rule(name=names, waits=st.booleans(), takes=st.booleans())
-    def get(self, name: str, waits: bool, takes: bool) -> None:
+    @rule(name=names, waits=st.booleans(), takes=st.sampled_from([False, False, True]), count=st.integers(1, 3))
+    def get(self, name: str, waits: bool, takes: bool, count: int) -> None:
         box = self.boxes.get(name)
-        if box is None or box.opener is None:
-            return
+        for _ in range(count if box is not None and box.opener is not None else 0):
+            assert box is not None
+            self._get(box, waits, takes)
+
+    def _get(self, box: Box, waits: bool, takes: bool) -> None:
+        assert box.opener is not None
         self.number += 1
         taken = tuple(box.in_hand) if takes else ()
         answer = self.replicas.send(box.opener, m.Get(box.handle, self.number, waits, taken))
@@ -246,7 +262,7 @@ class QueuesAndLists(RuleBasedStateMachine):
         assert isinstance(snapshot, m.Snapshot)
         found = {
             record.name: (
-                [got.body.data for area in record.areas for _, got in area],
+                [got.body.data for area in record.areas for _, _, got in area],
                 sorted(number for number, _ in record.in_hand),
                 [get.number for get in record.gets],
                 record.opener,

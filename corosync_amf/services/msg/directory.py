@@ -139,6 +139,7 @@ class Directory:
         effects: list[Effect] = []
         for queue in closed:
             queue.put_back(list(queue.in_hand))
+            queue.taken.clear()
             queue.opener, queue.handle, queue.open_flags, queue.close_time = None, 0, 0, time
             effects += self._released(queue)
         if not handles:

@@ -43,6 +43,7 @@ DONE = Done()
 DISCARD = int(QueueOpenFlags.EMPTY)
 CLOSED = Failed(ErrorCode.BAD_HANDLE, "the queue was closed")
 CANCELLED = refusal(Interrupt("message_cancel was called"))
+GIVEN_AWAY = Failed(ErrorCode.NOT_EXIST, "the message was given to somebody else while this node was cut off")
 WITHDRAWN = Failed(ErrorCode.TIMEOUT, "the receiver waits no more")
 SEND_AGAIN = Failed(ErrorCode.TRY_AGAIN, "the partition was cut off before the message was sent")
 
@@ -88,8 +89,8 @@ class MsgEngine:
                 case m.Get():
                     return self._get(message, origin)
                 case m.Taken(handle, taken):
-                    _forget_taken(self._directory.queue(origin.client, handle), taken)
-                    return [Reply(origin, DONE)]
+                    is_known = self._directory.queue(origin.client, handle).took(taken)
+                    return [Reply(origin, DONE if is_known else GIVEN_AWAY, safe=True)]
                 case m.Withdraw():
                     return self._withdraw(message, origin)
                 case m.WithdrawReceive(number):
@@ -228,7 +229,7 @@ class MsgEngine:
         """See `Engine`. What this node's clients have open, follow and wait for."""
         directory, correspondence = self._directory, self._correspondence
         handles = [
-            m.HandleRemnant(client, handle, queue.name if queue.linked else None, queue.open_flags, queue.waiting())
+            _remnant_of(queue, client, handle)
             for client, numbered in sorted(directory.handles.items(), key=lambda item: item[0])
             if client.node == node
             for handle, queue in sorted(numbered.items(), key=lambda item: item[0])
@@ -253,6 +254,7 @@ class MsgEngine:
             queue = None if held.name is None else directory.names.get(held.name)
             is_free = queue is not None and not queue.is_open
             if queue is not None and is_free and held.handle not in directory.handles.get(held.client, {}):
+                queue.give_again(held.in_hand, held.taken)
                 effects += directory.take_up(queue, held.client, held.handle, held.open_flags & ~DISCARD)
                 queue.gets.update((get.number, get.origin) for get in held.gets)
                 effects += self._serve(queue)
@@ -288,7 +290,7 @@ class MsgEngine:
         for handle in handles:
             queue = held.get(handle)
             if queue is not None:
-                _forget_taken(queue, taken)
+                queue.took(taken)
                 effects += [Reply(origin, CLOSED) for origin in queue.gets.values()]
                 queue.gets.clear()
         return effects + self._directory.close(client, handles, time)[1]
@@ -333,7 +335,7 @@ class MsgEngine:
         got = m.Got(body, origin.time, None)
         effects: list[Effect] = []
         for queue in queues:
-            effects += self._put(queue, origin.order, got)
+            effects += self._put(queue, (origin.order, origin.client, got))
         return effects
 
     def _send_receive(self, message: m.SendReceive, origin: Origin) -> list[Effect]:
@@ -345,7 +347,7 @@ class MsgEngine:
         self._correspondence.check_may_wait(origin.client)
         (queue,) = self._destination(message.destination, body, origin)
         self._correspondence.wait(origin, message.number, m.Waits(origin.order, queue.number))
-        return self._put(queue, origin.order, m.Got(body, origin.time, origin.order))
+        return self._put(queue, (origin.order, origin.client, m.Got(body, origin.time, origin.order)))
 
     def _destination(self, name: str, body: m.Body, origin: Origin) -> list[Queue]:
         """Raises: NotExist, QueueFull, QueueNotAvailable."""
@@ -359,13 +361,13 @@ class MsgEngine:
         queue.check_room(priority, size)
         return [queue]
 
-    def _put(self, queue: Queue, number: int, got: m.Got) -> list[Effect]:
+    def _put(self, queue: Queue, numbered: m.Numbered) -> list[Effect]:
         """A new message: for the get that waits longest, else into the queue."""
         effects = announced(queue, 1)
         if queue.gets and self._quorate:
-            effects.append(_handed(queue, (number, got)))
+            effects.append(_handed(queue, numbered))
             return effects
-        queue.put(number, got)
+        queue.put(numbered)
         return effects if queue.thresholds is None else effects + updated(queue)
 
     def _respond(self, message: m.Respond, origin: Origin) -> list[Effect]:
@@ -381,13 +383,13 @@ class MsgEngine:
     def _get(self, message: m.Get, origin: Origin) -> list[Effect]:
         queue, number = self._directory.queue(origin.client, message.handle), message.number
         if message.taken:
-            _forget_taken(queue, message.taken)
+            queue.took(message.taken)
         if number in queue.in_hand or number in queue.gets or len(queue.in_hand) + len(queue.gets) >= GETS_MAX:
             raise NoResources(f"a queue has at most {GETS_MAX} gets under way, each with its own number")
         numbered = queue.take()
         if numbered is not None:
             queue.in_hand[number] = numbered
-            effects: list[Effect] = [Reply(origin, numbered[1], safe=True)]
+            effects: list[Effect] = [Reply(origin, numbered[2], safe=True)]
             return effects if queue.thresholds is None else updated(queue) + effects
         if not message.waits:
             return [Reply(origin, m.Withdrawn(False))]
@@ -440,9 +442,10 @@ def _handed(queue: Queue, numbered: m.Numbered) -> Reply:
     number, origin = next(iter(queue.gets.items()))
     del queue.gets[number]
     queue.in_hand[number] = numbered
-    return Reply(origin, numbered[1], safe=True)
+    return Reply(origin, numbered[2], safe=True)
 
 
-def _forget_taken(queue: Queue, taken: tuple[int, ...]) -> None:
-    for number in taken:
-        queue.in_hand.pop(number, None)
+def _remnant_of(queue: Queue, client: Client, handle: int) -> m.HandleRemnant:
+    name = queue.name if queue.linked else None
+    given, taken, waiting = queue.given(), queue.taken_last(), queue.waiting()
+    return m.HandleRemnant(client, handle, name, queue.open_flags, given, taken, waiting)

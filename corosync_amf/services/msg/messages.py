@@ -120,7 +120,10 @@ class Get(Request, frozen=True):
 
 
 class Taken(Request, frozen=True):
-    """The application has what these gets were answered with."""
+    """The application has what these gets were answered with.
+
+    Refused with NotExist when one of the messages was given to somebody else, while the client's node was cut off.
+    """
 
     handle: int
     taken: tuple[int, ...]
@@ -388,8 +391,10 @@ class Waits(Message, frozen=True):
 
 
 Outcome = Done | Failed | Waits
-Numbered = tuple[int, Got]
-"""A message with its place among those of its queue."""
+Numbered = tuple[int, Client, Got]
+"""A message with its place in the total order and its sender: both together name it in all partitions."""
+Handed = tuple[int, int, Client]
+"""A get, and the name of the message that it was given."""
 
 
 class GetRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -415,6 +420,7 @@ class QueueRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     is_reached: bool
     areas: tuple[list[Numbered], list[Numbered], list[Numbered], list[Numbered]]
     in_hand: list[tuple[int, Numbered]]
+    taken: list[Handed]
     gets: list[GetRecord]
 
 
@@ -458,12 +464,17 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class HandleRemnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A queue that a client of the node had open; name None: it was unlinked."""
+    """A queue that a client of the node had open; name None: it was unlinked.
+
+    `in_hand` are messages that the client was given, `taken` those of them that it has said to have taken of late.
+    """
 
     client: Client
     handle: int
     name: str | None
     open_flags: int
+    in_hand: list[Handed]
+    taken: list[Handed]
     gets: list[GetRecord]
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
-from corosync_amf.engine import Done
-from corosync_amf.errors import AisError, BadHandle, Interrupt, NotExist, TimedOut
+from corosync_amf.engine import Done, Service
+from corosync_amf.errors import AisError, BadHandle, Interrupt, NotExist, TimedOut, Transient
 from corosync_amf.service import check_timeout
 
 from . import messages as m
@@ -213,9 +213,19 @@ class Queue:
 
     def _tell_taken(self) -> None:
         self._tells_taken = False
-        if self._taken and self.is_open:
-            self._service.release(m.Taken(self.number, tuple(self._taken)))
+        if not self._taken or not self.is_open:
+            return
+        taken = tuple(self._taken)
+
+        def outcome(answer: Done | AisError) -> None:
+            if isinstance(answer, Transient) and self.is_open:
+                self._taken.extend(taken)  # the next get says it again
+
+        try:
+            self._service.session.submit(Service.MSG, m.Taken(self.number, taken), Done, outcome=outcome)
             self._taken.clear()
+        except AisError:
+            pass  # the session has much to do, or is over
 
     async def message_cancel(self) -> None:
         """End every `message_get` of this queue that waits with Interrupt.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from corosync_amf.engine import Client, Origin
 from corosync_amf.errors import QueueFull
 
-from .messages import Attributes, GetRecord, Got, Numbered, QueueRecord
+from .messages import Attributes, GetRecord, Got, Handed, Numbered, QueueRecord
 from .values import AREA_MESSAGES_MAX, PRIORITIES, CreationFlags, QueueStatus, QueueThresholds, QueueUsage
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GETS_MAX: Final = 512
 """Gets of one queue that wait, or whose message is in hand."""
+TAKEN_MAX: Final = 512
+"""Messages of one queue that were taken last; told when the receiver's node comes back from a partition."""
 PERSISTENT: Final = int(CreationFlags.PERSISTENT)
 
 
@@ -38,6 +40,7 @@ class Queue:
         "open_flags",
         "opener",
         "size",
+        "taken",
         "thresholds",
         "used",
     )
@@ -58,6 +61,7 @@ class Queue:
         self.areas: tuple[deque[Numbered], ...] = tuple(deque() for _ in range(PRIORITIES))
         self.used = [0] * PRIORITIES
         self.in_hand: dict[int, Numbered] = {}
+        self.taken: dict[int, tuple[int, Client]] = {}
         self.gets: dict[int, Origin] = {}
         self.groups: dict[str, Group] = {}
 
@@ -70,8 +74,9 @@ class Queue:
         queue.close_time, queue.closing = record.close_time, record.closing
         queue.thresholds, queue.is_reached = record.thresholds, record.is_reached
         queue.areas = tuple(map(deque, record.areas))
-        queue.used = [sum(len(got.body.data) for _, got in area) for area in queue.areas]
+        queue.used = [sum(len(got.body.data) for _, _, got in area) for area in queue.areas]
         queue.in_hand = dict(record.in_hand)
+        queue.taken = {number: (order, sender) for number, order, sender in record.taken}
         queue.gets = {get.number: get.origin for get in record.gets}
         return queue
 
@@ -92,6 +97,7 @@ class Queue:
             self.is_reached,
             (first, second, third, fourth),
             list(self.in_hand.items()),
+            self.taken_last(),
             self.waiting(),
         )
 
@@ -116,10 +122,10 @@ class Queue:
         """Bytes that are free in an area; less than 0 when messages were put back into a full one."""
         return self.size[priority] - self.used[priority]
 
-    def put(self, number: int, got: Got) -> None:
+    def put(self, numbered: Numbered) -> None:
         """Add the newest message."""
-        body = got.body
-        self.areas[body.priority].append((number, got))
+        body = numbered[2].body
+        self.areas[body.priority].append(numbered)
         self.used[body.priority] += len(body.data)
 
     def take(self) -> Numbered | None:
@@ -127,7 +133,7 @@ class Queue:
         for priority, area in enumerate(self.areas):
             if area:
                 numbered = area.popleft()
-                self.used[priority] -= len(numbered[1].body.data)
+                self.used[priority] -= len(numbered[2].body.data)
                 return numbered
         return None
 
@@ -135,7 +141,7 @@ class Queue:
         """What is in hand for these gets takes its old place again; return how many messages that are."""
         back = [self.in_hand.pop(number) for number in numbers if number in self.in_hand]
         for numbered in back:
-            body = numbered[1].body
+            body = numbered[2].body
             area = self.areas[body.priority]
             self.used[body.priority] += len(body.data)
             if not area or numbered[0] < area[0][0]:
@@ -147,9 +153,49 @@ class Queue:
                 self.areas[body.priority].extend(ordered)
         return len(back)
 
+    def took(self, numbers: Iterable[int]) -> bool:
+        """The receiver has the messages of these gets; False: one of them was not given to it, or too long ago."""
+        is_known = True
+        for number in numbers:
+            numbered = self.in_hand.pop(number, None)
+            if numbered is not None:
+                self._remember_taken(number, numbered)
+            elif number not in self.taken:
+                is_known = False
+        return is_known
+
+    def _remember_taken(self, number: int, numbered: Numbered) -> None:
+        self.taken[number] = numbered[:2]
+        if len(self.taken) > TAKEN_MAX:
+            del self.taken[next(iter(self.taken))]
+
+    def given(self) -> list[Handed]:
+        """What is in hand."""
+        return [(number, order, sender) for number, (order, sender, _) in self.in_hand.items()]
+
+    def taken_last(self) -> list[Handed]:
+        """What was taken of late."""
+        return [(number, order, sender) for number, (order, sender) in self.taken.items()]
+
+    def give_again(self, in_hand: Iterable[Handed], taken: Iterable[Handed]) -> None:
+        """The receiver was cut off, and comes back: what it had in hand, and is here still, it has in hand again; what
+        it had taken is removed."""
+        here = {numbered[:2]: numbered for area in self.areas for numbered in area}
+        held = [(number, here[(order, sender)]) for number, order, sender in in_hand if (order, sender) in here]
+        over = [(number, here[(order, sender)]) for number, order, sender in taken if (order, sender) in here]
+        gone = {numbered[:2] for _, numbered in held + over}
+        for priority, area in enumerate(self.areas):
+            stays = [numbered for numbered in area if numbered[:2] not in gone]
+            area.clear()
+            area.extend(stays)
+            self.used[priority] = sum(len(got.body.data) for _, _, got in stays)
+        self.in_hand.update(held)
+        for number, numbered in over:
+            self._remember_taken(number, numbered)
+
     def discard(self) -> list[Got]:
         """Remove all messages."""
-        gone = [got for area in self.areas for _, got in area]
+        gone = [got for area in self.areas for _, _, got in area]
         for area in self.areas:
             area.clear()
         self.used = [0] * PRIORITIES
