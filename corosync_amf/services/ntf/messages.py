@@ -49,7 +49,7 @@ NtfRequest = Send | SendWithId | Allocate | Subscribe | Unsubscribe | Suppress |
 
 
 class Read(Query, frozen=True):
-    """Notifications that are kept, in the order of (time, id), in a direction, from beyond `place` on. Answered by Page."""
+    """Notifications that are kept, in the order of (time, id), from beyond `place` on. Answered by Page."""
 
     search: Search
     filters: tuple[Terms, ...]

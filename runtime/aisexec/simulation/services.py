@@ -135,7 +135,8 @@ class ServicesWorld(ClusterWorld):
                     self._call_on(node_id, number)
                 else:
                     self._hand_over(node_id, client, workload.finish(node_id, self.network.now))
-        return all(workload.is_settled() for workload in self.workloads)
+        # Who holds the token orders, and answers, at once what was just handed over: the others have not heard it yet.
+        return all(workload.is_settled() for workload in self.workloads) and super()._agreed()
 
     def _check(self, converged: bool) -> None:
         super()._check(converged)
