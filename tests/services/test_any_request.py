@@ -21,6 +21,9 @@ from corosync_amf.services.log.engine import LogEngine
 from corosync_amf.services.log.values import STREAM_ALARM, STREAM_SYSTEM
 from corosync_amf.services.msg import messages as msg
 from corosync_amf.services.msg.engine import MsgEngine
+from corosync_amf.services.ntf import messages as ntf
+from corosync_amf.services.ntf import records
+from corosync_amf.services.ntf.engine import NtfEngine
 
 from .harness import Replicas
 
@@ -79,12 +82,52 @@ MSG_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "body": st.builds(msg.Body, st.binary(max_size=60), NUMBERS, NUMBERS, NUMBERS, st.none() | NAMES),
     "sender_id": st.integers(0, 40) | INTS,
 }
+PLAIN = st.booleans() | INTS | st.floats() | st.text(max_size=3) | st.builds(records.Octets, st.binary(max_size=3))
+EVENT_TYPES = st.sampled_from([0x1001, 0x2003, 0x3001, 0x4003, 0x5001, 0x6001]) | INTS
+PAIRS = st.lists(st.tuples(INTS, PLAIN), max_size=2).map(tuple)
+SMALL = st.integers(-1, 6) | INTS
+FACTS = st.one_of(
+    st.builds(records.Attributes, SMALL, PAIRS),
+    st.builds(records.AttributeChanges, SMALL),
+    st.builds(records.StateChanges, SMALL, st.just(((1, None, 2),))),
+    st.builds(records.AlarmFacts, SMALL, SMALL),
+    st.builds(records.SecurityFacts, SMALL, SMALL, PLAIN),
+    st.just(records.Nothing()),
+)
+TERMS = st.builds(records.Terms, st.lists(SMALL, max_size=2).map(tuple), st.lists(EVENT_TYPES, max_size=2).map(tuple))
+IDENTIFIERS = st.lists(st.integers(0, 2**64 - 1), max_size=2).map(tuple)
+CLASSES = st.just((18568, 2, 5)) | st.tuples(INTS, INTS, INTS)
+NTF_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "record": st.builds(
+        records.Record,
+        EVENT_TYPES,
+        NAMES,
+        NAMES,
+        CLASSES,
+        TIMES,
+        NUMBERS,
+        st.text(max_size=3),
+        PAIRS,
+        IDENTIFIERS,
+        FACTS,
+    ),
+    "subscription_id": NUMBERS,
+    "filters": st.lists(TERMS, max_size=2).map(tuple),
+    "search": st.builds(records.Search, st.integers(0, 8), TIMES, st.none() | NUMBERS),
+    "direction": st.integers(0, 3),
+    "place": st.none() | st.tuples(st.floats(), st.integers(0, 2**63)),
+    "event_type": EVENT_TYPES,
+    "class_id": CLASSES,
+    "severity": SMALL,
+    "probable_cause": SMALL,
+    "raised": st.integers(0, 3),
+}
 CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 
 
 def messages_of(union: Any, own: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:
     """`own`: fields that mean something else, or more, in this service."""
-    kinds = [kind for kind in get_args(union) if kind is not ClientGone]
+    kinds = [kind for kind in get_args(union) or (union,) if kind is not ClientGone]
     known = FIELDS | (own or {})
     fields = {kind: {name: known[name] for name in kind.__struct_fields__ if name in known} for kind in kinds}
     return st.one_of([st.builds(kind, **fields[kind]) for kind in kinds] + [st.just(ClientGone())])
@@ -193,3 +236,10 @@ def test_no_request_makes_the_event_engine_raise(steps: list[Any]) -> None:
 @given(steps_of(log.LogRequest, log.LogQuery, LOG_FIELDS))
 def test_no_request_makes_the_log_engine_raise(steps: list[Any]) -> None:
     run(LogEngine, log.Open(1, "c", log.Attributes("c", ".", 400, 150, True, 2, 3, "@Cr @Ct @Sl @Cb"), True), steps)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps_of(ntf.NtfRequest, ntf.NtfQuery, NTF_FIELDS))
+def test_no_request_makes_the_notification_engine_raise(steps: list[Any]) -> None:
+    everything = ntf.Subscribe(1, (records.Terms(),))
+    run(NtfEngine, everything, steps)

@@ -49,12 +49,12 @@ NtfRequest = Send | SendWithId | Allocate | Subscribe | Unsubscribe | Suppress |
 
 
 class Read(Query, frozen=True):
-    """Notifications that are kept, in the order of (time, id), in a direction, from `after` on. Answered by Page."""
+    """Notifications that are kept, in the order of (time, id), from beyond `place` on. Answered by Page."""
 
     search: Search
     filters: tuple[Terms, ...]
     direction: int
-    after: tuple[float, int] | None = None
+    place: tuple[float, int] | None = None
     count: int = 1
 
 
@@ -68,7 +68,7 @@ class Identified(Message, frozen=True):
 
 
 class Page(Message, frozen=True):
-    """Encoded records, each with its place; ask on after `reached`, unless `is_over`."""
+    """Encoded records, each with its place; ask on with `reached`, unless `is_over`."""
 
     items: list[tuple[float, int, bytes]]
     reached: tuple[float, int] | None

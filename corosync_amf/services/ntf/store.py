@@ -101,7 +101,7 @@ class Store:
         is_up = wanted.direction == Direction.YOUNGER
         count, selection = min(max(wanted.count, 1), PAGE_MAX), Selection(wanted.filters)
         items: list[tuple[float, int, bytes]] = []
-        reached, size = wanted.after, 0
+        reached, size = wanted.place, 0
         positions = range(first, end) if is_up else range(end - 1, first - 1, -1)
         for looked, position in enumerate(positions):
             if len(items) == count or looked == LOOK_MAX or size > PAGE_BYTES_MAX:
@@ -138,10 +138,10 @@ class Store:
                     end = before
                 case _:
                     first = after
-        if wanted.after is not None and wanted.direction == Direction.YOUNGER:
-            first = max(first, bisect_right(places, wanted.after))
-        elif wanted.after is not None:
-            end = min(end, bisect_left(places, wanted.after))
+        if wanted.place is not None and wanted.direction == Direction.YOUNGER:
+            first = max(first, bisect_right(places, wanted.place))
+        elif wanted.place is not None:
+            end = min(end, bisect_left(places, wanted.place))
         return first, end
 
 

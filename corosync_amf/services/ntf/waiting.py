@@ -80,6 +80,7 @@ class WaitingNotifications:
         return entry
 
     def _forget_one(self) -> None:
-        oldest = next(entry for entry in self._waiting if isinstance(entry, Discards) and entry.identifiers)
+        told = [entry for entry in self._waiting if isinstance(entry, Discards) and entry.identifiers]
+        oldest = min(told, key=lambda entry: entry.identifiers[0])
         oldest.identifiers.popleft()
         self._identifiers -= 1

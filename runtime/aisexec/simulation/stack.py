@@ -51,11 +51,11 @@ class Stack:
         return out
 
     def _from_node(self, effects: Sequence[Any], now: float) -> list[Any]:
-        """As in the daemon multicasts come last: a ring of one delivers them at once."""
+        """Multicasts come last: the ring may deliver them at once, and what follows from that follows these effects."""
         out = [effect for effect in effects if not isinstance(effect, Payloads)]
-        for effect in effects:
-            if isinstance(effect, Payloads):
-                out += self._from_ring(self.ring.handle(MulticastMany(effect.payloads), now), now)
+        payloads = [payload for effect in effects if isinstance(effect, Payloads) for payload in effect.payloads]
+        if payloads:
+            out += self._from_ring(self.ring.handle(MulticastMany(payloads), now), now)
         return out
 
 
