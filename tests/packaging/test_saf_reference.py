@@ -21,8 +21,8 @@ FUNCTIONS = {
     "saCkpt": f"""Initialize Initialize_2 {LIFE} CheckpointOpen CheckpointOpenAsync CheckpointClose CheckpointUnlink
         CheckpointRetentionDurationSet ActiveReplicaSet CheckpointStatusGet SectionCreate SectionDelete SectionIdFree
         SectionExpirationTimeSet SectionIterationInitialize SectionIterationNext SectionIterationFinalize
-        CheckpointWrite SectionOverwrite CheckpointRead IOVectorElementDataFree CheckpointSynchronize CheckpointSynchronizeAsync Track
-        TrackStop CheckpointTrack CheckpointTrackStop""",
+        CheckpointWrite SectionOverwrite CheckpointRead IOVectorElementDataFree CheckpointSynchronize
+        CheckpointSynchronizeAsync Track TrackStop CheckpointTrack CheckpointTrackStop""",
     "saEvt": f"""Initialize {LIFE} ChannelOpen ChannelOpenAsync ChannelClose ChannelUnlink EventAllocate EventFree
         EventAttributesSet EventAttributesGet EventPatternFree EventDataGet EventPublish EventSubscribe EventUnsubscribe
         EventRetentionTimeClear LimitGet""",
