@@ -17,8 +17,10 @@ from corosync_amf.turns import Source, Turns
 class EventSession:
     """Streams of events, fed from one source. It belongs to the event loop and the thread that made it."""
 
-    def __init__(self, source: Source, receive: Callable[[], None]) -> None:
-        """`receive` takes what the source has, without waiting, and puts it into the streams with `tell`."""
+    def __init__(self, source: Source, receive: Callable[[], bool]) -> None:
+        """`receive` takes what the source has, without waiting, puts it into the streams with `tell`, and says whether
+        there was anything.
+        """
         self._source = source
         self._thread = threading.get_ident()
         self._turns = Turns(source, receive)
@@ -98,6 +100,10 @@ class EventSession:
         """
         self.check_thread()
         return self._streams.take(service, limit)
+
+    def changed(self, service: int) -> None:
+        """The queue given to `attach` holds more or less than before, for another reason than events and takes."""
+        self._streams.changed(service)
 
     def poll(self) -> None:
         """Take what the executive has sent, without waiting."""

@@ -120,7 +120,8 @@ class EventClient:
     versions: ClassVar[tuple[str, ...]]
     callback: ClassVar[type[IntFlag]]
     event_type: ClassVar[Any]
-
+    queue: Queue | None = None
+    """Where the session keeps the events of this object, if their overflow has a rule of its own."""
     session: EventSession
 
     def __init__(
@@ -158,7 +159,7 @@ class EventClient:
             is_shared = session is not None and not session.is_attached(cls.service)
             used = session if is_shared else await cls.connection(address)
             client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
-            used.attach(cls.service, cls.event_type, client.queue())
+            used.attach(cls.service, cls.event_type, client.queue)
             try:
                 await client.start()
             except BaseException:
@@ -177,10 +178,6 @@ class EventClient:
     async def connection(cls, address: str | None) -> Any:
         """A session of its own, for an object that shares none."""
         return await Session.open(address)
-
-    def queue(self) -> Queue | None:
-        """Where events wait, for a service with an overflow rule of its own."""
-        return None
 
     async def start(self) -> None:
         """What `initialize` asks of the executive."""

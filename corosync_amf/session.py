@@ -313,13 +313,15 @@ class Session(EventSession):
 
     # ---- what comes in
 
-    def _receive(self) -> None:
-        """Take all that is there, unless a stream of events is full."""
+    def _receive(self) -> bool:
+        """Take all that is there, unless a stream of events is full; say whether that was anything."""
+        is_anything = False
         try:
             while not self._turns.is_stopped and not self._turns.has_ended:
                 frame = self._connection.receive()
                 if frame is None:
                     break
+                is_anything = True
                 if type(frame) is Replies:
                     for number, answer in frame.items:
                         self._answered(number, answer)
@@ -330,6 +332,7 @@ class Session(EventSession):
                     raise Gone("protocol error: a second welcome")
         except (Gone, Library) as error:
             self._fail(Library, str(error))
+        return is_anything
 
     def _answered(self, number: int, answer: msgspec.Raw) -> None:
         call = self._calls.pop(number, None)

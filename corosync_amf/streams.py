@@ -26,7 +26,7 @@ class Queue(Protocol):
 class Stream:
     """One service's events: as they came (`msgspec.Raw`), or as the library made them; decoded in a `Queue`."""
 
-    __slots__ = ("bounds_itself", "divert", "events", "kind", "selection", "waiters")
+    __slots__ = ("bounds_itself", "divert", "events", "is_shown", "kind", "selection", "waiters")
 
     def __init__(self, kind: Any, queue: Queue | None) -> None:
         self.kind = kind
@@ -35,14 +35,18 @@ class Stream:
         self.events: Queue = deque() if queue is None else queue
         self.waiters: list[Waiter] = []
         self.selection: tuple[int, select.epoll] | None = None
+        self.is_shown = False
 
-    def is_empty(self) -> None:
-        """Its descriptor shall not be readable. A queue that bounds itself may have become empty by itself."""
-        if self.selection is not None:
-            try:
-                os.eventfd_read(self.selection[0])
-            except BlockingIOError:
-                pass  # it was not
+    def show(self) -> None:
+        """Make the selection object readable exactly while an event waits."""
+        waits = bool(self.events)
+        if self.selection is None or waits == self.is_shown:
+            return
+        if waits:
+            os.eventfd_write(self.selection[0], 1)
+        else:
+            os.eventfd_read(self.selection[0])
+        self.is_shown = waits
 
     def close(self) -> None:
         if self.selection is not None:
@@ -100,10 +104,9 @@ class Streams:
             stream = self._streams.get(stream.divert(event))
         if stream is None:
             return
-        had = len(stream.events)
         stream.events.append(self._decoded(event, stream.kind) if stream.bounds_itself else event)
-        if not had and stream.events and stream.selection is not None:
-            os.eventfd_write(stream.selection[0], 1)
+        if stream.selection is not None:
+            stream.show()
         for waiter in stream.waiters:
             self._turns.wake(waiter)
         if len(stream.events) >= EVENTS_WAITING_MAX and not stream.bounds_itself:
@@ -132,15 +135,21 @@ class Streams:
         stream = self._get(service)
         if not stream.events:
             self._turns.check()
-            stream.is_empty()
             return []
         count = len(stream.events) if limit is None else min(limit, len(stream.events))
         taken = [stream.events.popleft() for _ in range(count)]
-        if not stream.events:
-            stream.is_empty()
+        stream.show()
         if self._turns.is_stopped:
             self._regulate()
         return [self._decoded(event, stream.kind) for event in taken]
+
+    def changed(self, service: int) -> None:
+        """What waits in a stream that bounds itself has changed otherwise than by `tell` and `take`."""
+        stream = self._streams.get(service)
+        if stream is not None:
+            stream.show()
+            for waiter in stream.waiters if stream.events else ():
+                self._turns.wake(waiter)
 
     def waiting(self, service: int) -> int:
         """How many events wait."""
@@ -151,11 +160,12 @@ class Streams:
         """A descriptor that is readable while an event waits or the socket has something to read."""
         stream = self._get(service)
         if stream.selection is None:
-            waiting = os.eventfd(1 if stream.events else 0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            waiting = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             either = select.epoll()
             either.register(waiting, select.EPOLLIN)
             either.register(self._source.fileno(), select.EPOLLIN)
             stream.selection = (waiting, either)
+            stream.show()
         return stream.selection[1].fileno()
 
     def _regulate(self) -> None:

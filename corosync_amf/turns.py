@@ -32,14 +32,15 @@ class Waiter:
 
 
 class Turns:
-    """`receive` takes what the source has and calls `wake` for those who waited for it; it never waits.
+    """`receive` takes what the source has, calls `wake` for those who waited for it, and says whether there was
+    anything; it never waits.
 
     `is_stopped`: nobody shall read now; call `hand_over` when it is taken back.
     """
 
     __slots__ = ("_end", "_heir", "_reading", "_receive", "_sleepers", "_source", "is_stopped")
 
-    def __init__(self, source: Source, receive: Callable[[], None]) -> None:
+    def __init__(self, source: Source, receive: Callable[[], bool]) -> None:
         self.is_stopped = False
         self._source = source
         self._receive = receive
@@ -100,8 +101,7 @@ class Turns:
 
     def receive_now(self) -> None:
         """Receive without waiting, whosever turn it is."""
-        self._receive()
-        if self._reading:
+        if self._receive() and self._reading:
             self._source.interrupt()  # what the reader waits for may have been among it
 
     @property
