@@ -146,7 +146,6 @@ class Streams:
         stream = self._get(service)
         if not stream.events:
             self._turns.check()
-            stream.show()
             return []
         count = len(stream.events) if limit is None else min(limit, len(stream.events))
         taken = [stream.events.popleft() for _ in range(count)]

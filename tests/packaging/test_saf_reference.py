@@ -22,8 +22,7 @@ FUNCTIONS = {
         CheckpointRetentionDurationSet ActiveReplicaSet CheckpointStatusGet SectionCreate SectionDelete SectionIdFree
         SectionExpirationTimeSet SectionIterationInitialize SectionIterationNext SectionIterationFinalize
         CheckpointWrite SectionOverwrite CheckpointRead IOVectorElementDataFree CheckpointSynchronize
-        CheckpointSynchronizeAsync
-        Track TrackStop CheckpointTrack CheckpointTrackStop""",
+        CheckpointSynchronizeAsync Track TrackStop CheckpointTrack CheckpointTrackStop""",
     "saEvt": f"""Initialize {LIFE} ChannelOpen ChannelOpenAsync ChannelClose ChannelUnlink EventAllocate EventFree
         EventAttributesSet EventAttributesGet EventPatternFree EventDataGet EventPublish EventSubscribe EventUnsubscribe
         EventRetentionTimeClear LimitGet""",

@@ -9,7 +9,7 @@ Source: SAI-AIS-TMR-A.01.01 chapter 3.
 """
 
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from corosync_amf.engine import Service
 from corosync_amf.service import SUPPORTED, EventClient, Opening
@@ -29,14 +29,15 @@ class TmrService(EventClient):
     event_type = TimerExpired
     session: TimerSession
 
+    def __init__(self, session: TimerSession, **arguments: Any) -> None:
+        """For `initialize`."""
+        super().__init__(session, **arguments)
+        self.queue = session.expiries
+
     @classmethod
     async def connection(cls, address: str | None) -> TimerSession:
         """See `EventClient`: nothing is connected to."""
         return TimerSession()
-
-    def attach(self) -> None:
-        """See `EventClient`."""
-        self.session.attach(self.service, self.event_type, self.session.expiries)
 
     def timer_start(self, attributes: TimerAttributes, data: object = None) -> Timer:
         """Start a timer; `data` comes with its events.

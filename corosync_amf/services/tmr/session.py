@@ -48,6 +48,7 @@ class TimerSession(EventSession):
         self.table.cancel(number)
         del self._timers[number]
         self.expiries.remove(number)
+        self.changed(Service.TMR)
         self.detach(-number)
 
     def skip(self, number: int) -> None:
@@ -59,25 +60,31 @@ class TimerSession(EventSession):
         """Put the expiry of one timer that waits, if one does, into another stream."""
         event = waiting.remove(number)
         if event is not None:
+            self.changed(Service.TMR)
             self.tell(stream, event)
 
     def collect(self) -> Moment:
         """Put what has expired into the streams; return the time at which it was looked."""
         at = self.clock()
-        for number, count in self.table.expire(at):
-            timer = self._timers[number]
-            stream = -number if self.is_attached(-number) else Service.TMR
-            self.tell(stream, TimerExpired(timer, timer.data, count))
+        self._tell(self.table.expire(at))
         return at
 
     def _receive(self) -> bool:
         if self._closed:
             return False
-        at = self.collect()
+        at = self.clock()
+        expired = self.table.expire(at)
+        self._tell(expired)
         self._looks_at = NEVER
         self.alarm.set(None)
         self._look(at)
-        return True
+        return bool(expired)
+
+    def _tell(self, expired: list[tuple[int, int]]) -> None:
+        for number, count in expired:
+            timer = self._timers[number]
+            stream = -number if self.is_attached(-number) else Service.TMR
+            self.tell(stream, TimerExpired(timer, timer.data, count))
 
     def _look(self, at: Moment) -> None:
         """See to it that `_receive` is called when something is due. Once too often does no harm."""
