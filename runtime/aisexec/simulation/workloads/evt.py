@@ -81,7 +81,6 @@ class EvtWorkload:
         self.delivered = 0
         self._rng = rng
         self._sent: dict[Row, int] = defaultdict(int)
-        self._excused: dict[Row, int] = defaultdict(int)
         self._failed: set[tuple[Row, int]] = set()
         self._ids: dict[int, bytes] = {}
         self._quiet = False
@@ -163,15 +162,15 @@ class EvtWorkload:
         return all(session.caller.client and not session.caller.asked for session in self.sessions.values())
 
     def installed(self, node: NodeId, change: Membership) -> None:
-        """See `Watching`: from here to the merge a node that gave way, and who heard of it, were apart from others."""
-        if node not in change.joined:
-            return
+        """See `Watching`. Nodes that join were apart, and bring along what anybody has published there until now; one
+        that has given way hears nothing before the others have taken up what it brings."""
         session = self.sessions[node]
-        session.is_apart = True
-        session.asked_apart = list(session.caller.asked.values())
-        for row, number in self._sent.items():
-            if row[0].startswith(f"{node}."):  # also of clients that are gone: what they retained comes along
-                self._excused[row] = number
+        if change.joined:
+            for followed in session.followed.values():
+                followed.excused = dict(self._sent)
+        if node in change.joined:
+            session.is_apart = True
+            session.asked_apart = list(session.caller.asked.values())
 
     # ---- what they are told
 
@@ -234,9 +233,8 @@ class EvtWorkload:
             if number <= last:
                 self._fault(session, f"{data!r} came after number {last}")
             if row in followed.live and not session.is_apart:
-                excused = max(self._excused[row], followed.excused.get(row, 0))
                 missing = [each for each in range(last + 1, number) if (row, each) not in self._failed]
-                if missing and missing[-1] > excused:
+                if missing and missing[-1] > followed.excused.get(row, 0):
                     self._fault(session, f"{data!r} came after number {last}; {missing[-1]} is missing")
             followed.live.add(row)
         followed.numbers[row] = max(number, last)
