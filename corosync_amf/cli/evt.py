@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from corosync_amf.services import evt
+    from corosync_amf.services.evt.messages import RetainedEvent
 
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -30,23 +31,14 @@ def list_(output: str) -> None:
 
 
 async def _list(output: str) -> None:
+    import msgspec
+
     from corosync_amf.services import evt
 
     async with evt.initialize() as service:
         found = await service.channels()
     heads = ["CHANNEL", "HANDLES", "PUBLISHERS", "SUBSCRIBERS", "SUBSCRIPTIONS", "RETAINED", "BYTES"]
-    rows = [
-        [
-            each.name,
-            each.handles,
-            each.publishers,
-            each.subscribers,
-            each.subscriptions,
-            each.retained,
-            each.retained_bytes,
-        ]
-        for each in found
-    ]
+    rows = [list(msgspec.structs.astuple(each)) for each in found]
     click.echo(json.dumps(_named(heads, rows), indent=2) if output == "json" else _table(heads, rows))
 
 
@@ -67,18 +59,7 @@ async def _show(name: str, output: str) -> None:
     heads = ["NODE", "CLIENT", "RIGHTS", "SUBSCRIPTIONS"]
     opened = [[each.node_id, each.client, _rights(each.open_flags), each.subscriptions] for each in openers]
     titles = ["ID", "PUBLISHED", "UNTIL", "PRIORITY", "BYTES", "PUBLISHER", "PATTERNS"]
-    events = [
-        [
-            each.event_id,
-            _time(each.publish_time),
-            _time(each.retained_until),
-            each.priority,
-            each.data_size,
-            each.publisher_name,
-            _patterns(each.patterns),
-        ]
-        for each in retained
-    ]
+    events = [_retained(each) for each in retained]
     if output == "json":
         click.echo(json.dumps({"openers": _named(heads, opened), "retained": _named(titles, events)}, indent=2))
     else:
@@ -99,14 +80,17 @@ async def _follow(name: str, prefixes: Sequence[str], count: int | None, output:
     from corosync_amf.services import evt
 
     filters = [evt.Filter(evt.FilterType.PREFIX, prefix) for prefix in prefixes]
-    async with evt.initialize() as service, service.channel_open(name, evt.ChannelOpenFlags.SUBSCRIBER) as channel:
-        async with channel.event_subscribe(filters) as subscription:
-            async for event in subscription:
-                click.echo(_line(event, output))
-                sys.stdout.flush()
-                count = None if count is None else count - 1
-                if count == 0:
-                    return
+    async with (
+        evt.initialize() as service,
+        service.channel_open(name, evt.ChannelOpenFlags.SUBSCRIBER) as channel,
+        channel.event_subscribe(filters) as subscription,
+    ):
+        async for event in subscription:
+            click.echo(_line(event, output))
+            sys.stdout.flush()
+            count = None if count is None else count - 1
+            if count == 0:
+                return
 
 
 @command.command("publish")
@@ -178,6 +162,11 @@ def _line(event: "evt.Event", output: str) -> str:
     stamp = "-" if published is None else _time(published)
     head = [stamp, str(attributes.event_id), str(attributes.priority), attributes.publisher_name or "-"]
     return "  ".join([*head, _patterns(attributes.patterns) or "-", text])
+
+
+def _retained(event: "RetainedEvent") -> list[Any]:
+    times = _time(event.publish_time), _time(event.retained_until)
+    return [event.event_id, *times, event.priority, event.data_size, event.publisher_name, _patterns(event.patterns)]
 
 
 def _time(seconds: float) -> str:
