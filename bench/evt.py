@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from bench.common import RUNS, Row, print_table, repeat
 from corosync_amf.development import DevelopmentCluster, development_cluster
@@ -57,13 +58,13 @@ async def _events(cluster: DevelopmentCluster, batch: int, seconds: float) -> tu
     ):
         subscribers = [await _subscriber(str(node.socket_path)) for node in cluster.nodes]
         pids = [node.process.pid for node in cluster.nodes if node.process is not None]
-        pids += [os.getpid(), *(process.pid for process in subscribers)]
+        pids += [os.getpid(), *(process.pid for process, _ in subscribers)]
         before, start = _processor_seconds(pids), time.perf_counter()
         count = await _publish(channel, batch, seconds)
         await channel.publish(LAST)
-        received = [int(await process.stdout.receive()) for process in subscribers]
+        received = [int(await lines.receive_until(b"\n", 100)) for _, lines in subscribers]
         took, used = time.perf_counter() - start, _processor_seconds(pids) - before
-        for process in subscribers:
+        for process, _ in subscribers:
             await process.stdin.aclose()
             await process.wait()
         if any(number != count for number in received):
@@ -71,11 +72,12 @@ async def _events(cluster: DevelopmentCluster, batch: int, seconds: float) -> tu
     return min(received) / took, used / count * 1e6
 
 
-async def _subscriber(address: str) -> Any:
+async def _subscriber(address: str) -> tuple[Any, BufferedByteReceiveStream]:
     process = await anyio.open_process([sys.executable, "-m", "bench.evt_subscriber", address], stderr=None)
     assert process.stdout is not None
-    assert (await process.stdout.receive()).strip() == b"ready"
-    return process
+    lines = BufferedByteReceiveStream(process.stdout)
+    assert await lines.receive_until(b"\n", 100) == b"ready"
+    return process, lines
 
 
 async def _publish(channel: evt.Channel, batch: int, seconds: float) -> int:

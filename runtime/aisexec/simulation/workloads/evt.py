@@ -38,13 +38,13 @@ Row = tuple[str, int]
 class Followed:
     """One subscription. `numbers` are the last of each row, `excused` up to which of them may be missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, excused: Mapping[Row, int]) -> None:
         self.ids: set[int] = set()
         self.last_retained = 0
         self.is_live = False
         self.numbers: dict[Row, int] = {}
         self.live: set[Row] = set()
-        self.excused: dict[Row, int] = {}
+        self.excused = dict(excused)
 
 
 class Session:
@@ -123,7 +123,7 @@ class EvtWorkload:
     def _follow(self, session: Session) -> NodeEvent:
         number = session.next_subscription
         session.next_subscription += 1
-        session.followed[number] = Followed()
+        session.followed[number] = Followed(self._sent)
         return session.caller.request(m.Subscribe(BUS_HANDLE, number, ()))
 
     def _publication(self, session: Session) -> m.Publish:
