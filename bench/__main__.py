@@ -8,6 +8,7 @@ BENCHMARKS = {
     "ckpt": "checkpoint writes",
     "cpg": "group messages",
     "lck": "locks",
+    "evt": "events from one publisher to three subscribers",
     "failover": "failover, switchover and start of an application",
 }
 

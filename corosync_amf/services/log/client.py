@@ -188,7 +188,7 @@ class LogService(ServiceClient):
         """Let only these severities of a stream through; those who have it open get FilterSet.
 
         Raises: InvalidParam; NotExist; BadOperation (SA_AIS_ERR_BAD_OPERATION): its records have no severity.
-        Source: saLogStreamSeverityFilter of the administrative interface.
+        Source: SAI-AIS-LOG-A.02.01, the attribute saLogStreamSeverityFilter of a stream.
         """
         self.check_open()
         await self.request(m.SetFilter(check_name(name), severities_of(severities)), Done)

@@ -16,6 +16,11 @@ from aisexec.outbox import CloseClient, Command, Logged, ToClient
 from aisexec.simulation.cluster import ClusterWorld, Result
 from aisexec.simulation.residents import Later
 from aisexec.simulation.workloads import Driving, Leased, Watching, Workload
+from aisexec.simulation.workloads.evt import EvtWorkload
+from aisexec.simulation.workloads.lck import LckWorkload
+from aisexec.simulation.workloads.log import LogWorkload
+from aisexec.simulation.workloads.msg import MsgWorkload
+from aisexec.simulation.workloads.ntf import NtfWorkload
 from corosync_amf.ais import NodeId
 from corosync_amf.config import parse_amf
 from corosync_amf.engine import Engine, Message, Service
@@ -27,7 +32,7 @@ CALLERS: Final = 100_000_000
 ANSWER_SECONDS: Final = 0.001
 
 MakeWorkload = Callable[[list[NodeId], random.Random], Workload]
-WORKLOADS: Final[tuple[MakeWorkload, ...]] = ()
+WORKLOADS: Final[tuple[MakeWorkload, ...]] = (EvtWorkload, LckWorkload, LogWorkload, MsgWorkload, NtfWorkload)
 
 
 class ServicesWorld(ClusterWorld):

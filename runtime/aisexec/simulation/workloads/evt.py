@@ -39,13 +39,13 @@ Row = tuple[str, int]
 class Followed:
     """One subscription. `numbers` are the last of each row, `excused` up to which of them may be missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, excused: Mapping[Row, int]) -> None:
         self.ids: set[int] = set()
         self.last_retained = 0
         self.is_live = False
         self.numbers: dict[Row, int] = {}
         self.live: set[Row] = set()
-        self.excused: dict[Row, int] = {}
+        self.excused = dict(excused)
 
 
 class Session:
@@ -82,7 +82,6 @@ class EvtWorkload:
         self.delivered = 0
         self._rng = rng
         self._sent: dict[Row, int] = defaultdict(int)
-        self._excused: dict[Row, int] = defaultdict(int)
         self._failed: set[tuple[Row, int]] = set()
         self._ids: dict[int, bytes] = {}
         self._quiet = False
@@ -125,7 +124,7 @@ class EvtWorkload:
     def _follow(self, session: Session) -> NodeEvent:
         number = session.next_subscription
         session.next_subscription += 1
-        session.followed[number] = Followed()
+        session.followed[number] = Followed(self._sent)
         return session.caller.request(m.Subscribe(BUS_HANDLE, number, ()))
 
     def _publication(self, session: Session) -> m.Publish:
@@ -164,15 +163,15 @@ class EvtWorkload:
         return all(session.caller.client and not session.caller.asked for session in self.sessions.values())
 
     def installed(self, node: NodeId, ring_id: RingId, change: Membership) -> None:
-        """See `Watching`: from here to the merge a node that gave way, and who heard of it, were apart from others."""
-        if node not in change.joined:
-            return
+        """See `Watching`. Nodes that join were apart, and bring along what anybody has published there until now; one
+        that has given way hears nothing before the others have taken up what it brings."""
         session = self.sessions[node]
-        session.is_apart = True
-        session.asked_apart = list(session.caller.asked.values())
-        for row, number in self._sent.items():
-            if row[0].startswith(f"{node}."):  # also of clients that are gone: what they retained comes along
-                self._excused[row] = number
+        if change.joined:
+            for followed in session.followed.values():
+                followed.excused = dict(self._sent)
+        if node in change.joined:
+            session.is_apart = True
+            session.asked_apart = list(session.caller.asked.values())
 
     # ---- what they are told
 
@@ -235,9 +234,8 @@ class EvtWorkload:
             if number <= last:
                 self._fault(session, f"{data!r} came after number {last}")
             if row in followed.live and not session.is_apart:
-                excused = max(self._excused[row], followed.excused.get(row, 0))
                 missing = [each for each in range(last + 1, number) if (row, each) not in self._failed]
-                if missing and missing[-1] > excused:
+                if missing and missing[-1] > followed.excused.get(row, 0):
                     self._fault(session, f"{data!r} came after number {last}; {missing[-1]} is missing")
             followed.live.add(row)
         followed.numbers[row] = max(number, last)
