@@ -151,8 +151,9 @@ class LogEngine:
         records = {record.number: record for record in remnant.streams}
         effects: list[Effect] = []
         for held in remnant.handles:
-            record = records[held.stream]
-            if held.client.node != origin.client.node or held.number in self._registry.handles.get(held.client, ()):
+            record = records.get(held.stream)
+            is_known = held.number in self._registry.handles.get(held.client, ())
+            if record is None or is_known or held.client.node != origin.client.node:
                 continue
             try:
                 stream = self._registry.streams.get(record.name)
@@ -244,7 +245,8 @@ class LogEngine:
 
     def _append(self, stream: Stream, line: Line, time: float) -> list[Effect]:
         """Raises: TryAgain: the file is full."""
-        append = stream.append(stream.draw(line), self._registry.closed_name(stream, _clock(time)))
+        drawn = stream.draw(line)
+        append = stream.append(drawn, "" if stream.fits(drawn) else self._registry.closed_name(stream, _clock(time)))
         if append.closed:
             self._registry.closed += 1
         return self._commanded(append)

@@ -81,6 +81,7 @@ NUMBERS: Final[dict[str, tuple[Kind, int, Callable[[Line], int]]]] = {
     "CY": (Kind.EITHER, 4, lambda line: civil(int(line.time)).year),
     "Ci": (Kind.NOTIFICATION, 1, lambda line: line.notification_id),
 }
+CALENDAR: Final = frozenset(("Ch", "Cn", "Cs", "Cm", "Cd", "CY"))
 HEXADECIMALS: Final[dict[str, tuple[Kind, int, Callable[[Line], int]]]] = {
     "Ct": (Kind.EITHER, 18, lambda line: int(line.time * NANOSECONDS)),
     "Nt": (Kind.NOTIFICATION, 18, lambda line: int(line.event_time * NANOSECONDS)),
@@ -128,20 +129,47 @@ class Format:
     __slots__ = ("_parts",)
 
     def __init__(self, text: str) -> None:
-        self._parts: list[Part] = []
+        parts: list[Part] = []
+        dated: list[Part] = []
         end = 0
-        for match in _TOKEN.finditer(text):
-            if match.start() > end:
-                self._parts.append(text[end : match.start()].encode())
-            self._parts.append(_reader(match[1], int(match[2]) if match[2] else None))
-            end = match.end()
-        if end < len(text):
-            self._parts.append(text[end:].encode())
+        for match in (*_TOKEN.finditer(text), None):
+            start = len(text) if match is None else match.start()
+            dated += [text[end:start].encode()] if start > end else []
+            if match is None or match[1] not in CALENDAR:
+                parts += [OncePerSecond(tuple(dated))] if any(callable(part) for part in dated) else dated
+                dated = []
+            if match is not None:
+                (dated if match[1] in CALENDAR else parts).append(
+                    _reader(match[1], int(match[2]) if match[2] else None)
+                )
+                end = match.end()
+        self._parts = tuple(parts)
 
     def line(self, record: Line, size_max: int) -> bytes:
         """The record's line, with its end; cut where it is longer than `size_max` bytes."""
-        made = b"".join([part if type(part) is bytes else part(record) for part in self._parts])  # type: ignore[operator]
+        made = _drawn(self._parts, record)
         return (clipped(made, size_max - 1) if len(made) >= size_max else made) + b"\n"
+
+
+class OncePerSecond:
+    """Parts that say the date or the time of day: the same for all records of one second."""
+
+    __slots__ = ("_drawn", "_parts", "_second")
+
+    def __init__(self, parts: tuple[Part, ...]) -> None:
+        self._parts = parts
+        self._second = -1
+        self._drawn = b""
+
+    def __call__(self, record: Line) -> bytes:
+        second = int(record.time)
+        if second != self._second:
+            self._second, self._drawn = second, _drawn(self._parts, record)
+        return self._drawn
+
+
+def _drawn(parts: tuple[Part, ...], record: Line) -> bytes:
+    return b"".join([part if type(part) is bytes else part(record) for part in parts])  # type: ignore[operator]
 
 
 def _reader(name: str, width: int | None) -> Reader:

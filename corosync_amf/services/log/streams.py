@@ -92,13 +92,17 @@ class Stream:
         """The record's line in the file."""
         return self.format.line(line, self.attributes.record_bytes_max)
 
+    def fits(self, line: bytes) -> bool:
+        """Whether the present file has room for it."""
+        return self.size + len(line) <= self.attributes.file_bytes_max
+
     def append(self, line: bytes, closed: str) -> Append:
         """Count a line, and say how the file takes it; `closed` names the file if it is now put away.
 
         Raises: TryAgain: the file is full, and the stream halts.
         """
         wrapped, away = False, ""
-        if self.size + len(line) > self.attributes.file_bytes_max:
+        if not self.fits(line):
             if self.attributes.full_action == FullAction.HALT:
                 raise TryAgain(f"{self.name} has halted: its file is full")
             self.size = 0
