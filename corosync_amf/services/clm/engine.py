@@ -50,7 +50,17 @@ from . import messages as m
 from .messages import MemberRecord, NodeOperation, OperationRecord
 from .roster import Roster
 from .values import ChangeStep, ClusterChange, Response
-from .views import CHANGE_FLAGS, Changes, dn_of, name_of, named, node_of, problem_of_flags
+from .views import (
+    CHANGE_FLAGS,
+    NODE_ADMIN_STATE,
+    Changes,
+    dn_of,
+    name_of,
+    named,
+    node_of,
+    notice,
+    problem_of_flags,
+)
 
 DONE: Final = Done()
 OUTCOME_UNKNOWN: Final = Failed(ErrorCode.TIMEOUT, "another partition's state stands: look what became of the node")
@@ -259,7 +269,7 @@ class ClmEngine:
         record = roster.named(name)
         if record is None:
             roster.locked.add(name)
-            return [*effects, Reply(origin, DONE), *self._amf_told(name, Admin.LOCKED)]
+            return [*effects, Reply(origin, DONE), *self._admin_is(name, Admin.LOCKED, Admin.UNLOCKED)]
         step = VALIDATE if message.validate else START
         return effects + self._begin(OperationRecord(0, name, message.operation, step, origin, (), ()), record)
 
@@ -269,7 +279,7 @@ class ClmEngine:
         effects: list[Effect] = []
         if record is not None:
             effects = self._roster.turn({record.facts.node_id}, [], f"{named(record.facts)} unlocked")
-        return [*effects, Reply(origin, DONE), *self._amf_told(name, Admin.UNLOCKED)]
+        return [*effects, Reply(origin, DONE), *self._admin_is(name, Admin.UNLOCKED, Admin.LOCKED)]
 
     def _check_quorum(self, name: str) -> None:
         """Raises: BadOperation: the others would not have a quorum."""
@@ -301,9 +311,9 @@ class ClmEngine:
         time = None if operation.operation is SHUTDOWN and operation.step is START else limit
         effects = self._told(operation, record, time)
         effects.append(Alarm(_alarm(operation), time, None if time is None else m.StepOver(operation.number)))
-        if is_clearing:
-            effects += self._amf_told(operation.name, ADMIN_OF[operation.operation])
-        return effects
+        if operation.step is START and operation.operation is SHUTDOWN:
+            return effects + self._admin_is(operation.name, Admin.SHUTTING_DOWN, Admin.UNLOCKED)
+        return effects + (self._amf_told(operation.name, Admin.LOCKED) if is_clearing else [])
 
     def _told(self, operation: OperationRecord, record: MemberRecord, time: float | None) -> list[Effect]:
         """One event for each that is asked, as if the change had happened."""
@@ -367,6 +377,11 @@ class ClmEngine:
         self._operations[name] = operation = msgspec.structs.replace(operation, is_clearing=False)
         return [] if operation.waiting else self._go_on(operation)
 
+    def _admin_is(self, name: str, state: Admin, before: Admin) -> list[Effect]:
+        """A node's admin state has changed."""
+        text = f"node {name!r}: {before.name} -> {state.name}"
+        return [notice(NODE_ADMIN_STATE, name, text, (before, state)), *self._amf_told(name, state)]
+
     def _amf_told(self, name: str, state: Admin) -> list[Effect]:
         """Tell AMF how a node stands."""
         if not self._settings.has_amf:
@@ -389,14 +404,14 @@ class ClmEngine:
         gone = [client for client in roster.trackers if client.number and client.node == record.facts.node_id]
         for client in gone:
             del roster.trackers[client]
-        effects += [Reply(operation.caller, DONE), *self._amf_told(operation.name, Admin.LOCKED)]
+        effects += [Reply(operation.caller, DONE), *self._admin_is(operation.name, Admin.LOCKED, _admin_in(operation))]
         return effects + self._withdraw(lambda client: client in gone)
 
     def _left_by_itself(self, operation: OperationRecord) -> list[Effect]:
         """The node left before its operation was over: that is all there was to do but to lock it."""
         self._roster.locked.add(operation.name)
         effects = [*self._ended(operation), Reply(operation.caller, DONE)]
-        return effects + self._amf_told(operation.name, Admin.LOCKED)
+        return effects + self._admin_is(operation.name, Admin.LOCKED, _admin_in(operation))
 
     def _rejected(self, operation: OperationRecord, by: Client) -> list[Effect]:
         record = self._roster.named(operation.name)
@@ -428,8 +443,12 @@ class ClmEngine:
 
 
 DONE_TO: Final = {LOCK: "locked", UNLOCK: "unlocked", SHUTDOWN: "shut down"}
-ADMIN_OF: Final = {LOCK: Admin.LOCKED, SHUTDOWN: Admin.SHUTTING_DOWN}
 LEFT_BY: Final = {LOCK: ClusterChange.LEFT, UNLOCK: ClusterChange.UNLOCK, SHUTDOWN: ClusterChange.SHUTDOWN}
+
+
+def _admin_in(operation: OperationRecord) -> Admin:
+    """The admin state of a node while the operation runs."""
+    return Admin.SHUTTING_DOWN if operation.operation is SHUTDOWN else Admin.UNLOCKED
 
 
 def _check_executive(origin: Origin) -> None:

@@ -9,7 +9,20 @@ from corosync_amf.errors import InvalidParam, NotExist, Unavailable
 
 from .messages import MemberRecord, RememberView, Tracked
 from .values import ChangeStep, ClusterChange, ClusterNode, ClusterView
-from .views import CHANGE_FLAGS, Changes, dn_of, is_concerned, log_line, named, node_of, view_for
+from .views import (
+    CHANGE_FLAGS,
+    NODE_JOIN,
+    NODE_LEAVE,
+    NODE_RECONFIGURED,
+    Changes,
+    dn_of,
+    is_concerned,
+    log_line,
+    named,
+    node_of,
+    notice,
+    view_for,
+)
 
 JOINED, LEFT = ClusterChange.JOINED, ClusterChange.LEFT
 
@@ -102,6 +115,8 @@ class Roster:
             Log(INFO, log_line(self.view_number, members, arrived, gone, reason)),
             *self._remembered(),
             *self.told(changes, ChangeStep.COMPLETED, reason, cause),
+            *(notice(NODE_LEAVE, each.name, reason) for each in gone),
+            *(notice(NODE_JOIN, each.name, reason) for each in arrived),
         ]
 
     def _remembered(self) -> list[Effect]:
@@ -123,6 +138,7 @@ class Roster:
             Log(INFO, log_line(self.view_number, members, (), (), reason)),
             *self._remembered(),
             *self.told(changes, ChangeStep.COMPLETED, reason, dn_of(record.facts.name)),
+            notice(NODE_RECONFIGURED, record.facts.name, reason),
         ]
 
     def rejoined(self, trackers: Mapping[Client, int], former: Sequence[MemberRecord]) -> list[Effect]:
