@@ -15,16 +15,16 @@ from aisexec.groups import Happening
 from aisexec.groups.local import LocalGroup, LocalNetwork
 from aisexec.ipc import Arrival, Listener, Lost
 from aisexec.node import ClientLost, FromClients, Happened, Node, NodeEvent, NodeOptions
-from aisexec.outbox import CloseClient, Logged, NodeEffect, Payloads, ToClient
+from aisexec.outbox import CloseClient, Command, Logged, NodeEffect, Payloads, ToClient
 from aisexec.quorum import QuorumOptions
-from corosync_amf.engine import Engine, NodeFacts
+from corosync_amf.engine import Engine, Message, NodeFacts
 
 E = TypeVar("E")
 WALL_TIME = 1_800_000_000.0
 
 
 class LoopbackNode:
-    """One node: its executive listens at `address`; what it logs stands in `lines`."""
+    """One node: its executive listens at `address`; what it logs stands in `lines`, its drivers' work in `commands`."""
 
     def __init__(
         self, number: int, group: LocalGroup, driver: Driver, address: Path, engines: list[Engine], votes: int
@@ -33,6 +33,7 @@ class LoopbackNode:
         quorum = QuorumOptions(enabled=votes > 0, votes=dict.fromkeys(range(1, votes + 1), 1))
         self.address = str(address)
         self.lines: list[str] = []
+        self.commands: list[Message] = []
         self.engines = engines
         self.group = group
         self.node = Node(NodeOptions(facts, quorum, wall_offset=WALL_TIME), engines)
@@ -67,6 +68,8 @@ class LoopbackNode:
                     self.listener.close_client(client, reason)
                 case Logged(_, text):
                     self.lines.append(text)
+                case Command(_, command):
+                    self.commands.append(command)
                 case _:
                     raise AssertionError(effect)
         self._timer.set(self.node.next_deadline())
