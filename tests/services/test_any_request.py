@@ -48,6 +48,14 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "until": st.none() | NUMBERS,
     "count": NUMBERS,
     "writes": st.just(()),
+    "gone": st.lists(st.tuples(NAMES, INTS), max_size=2),
+    "sections": st.just([]),
+    "born": INTS,
+    "sequence": INTS,
+    "births": INTS,
+    "order": INTS,
+    "fence": st.none() | INTS,
+    "Restore.attributes": ATTRIBUTES,
     "parts": st.lists(st.builds(ckpt.Part, IDS, NUMBERS, st.binary(max_size=20)), max_size=3),
     "extents": st.lists(st.builds(ckpt.Extent, IDS, NUMBERS, st.none() | NUMBERS), max_size=3),
     "changes": st.lists(st.builds(ckpt.Change, IDS, st.none() | st.binary(max_size=20)), max_size=3),
@@ -55,9 +63,16 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 
 
+def field_of(kind: Any, name: str) -> st.SearchStrategy[Any] | None:
+    return FIELDS.get(f"{kind.__name__}.{name}", FIELDS.get(name))
+
+
 def messages_of(union: Any) -> st.SearchStrategy[Any]:
     kinds = [kind for kind in get_args(union) if kind is not ClientGone]
-    fields = {kind: {name: FIELDS[name] for name in kind.__struct_fields__ if name in FIELDS} for kind in kinds}
+    fields = {
+        kind: {name: found for name in kind.__struct_fields__ if (found := field_of(kind, name)) is not None}
+        for kind in kinds
+    }
     return st.one_of([st.builds(kind, **fields[kind]) for kind in kinds] + [st.just(ClientGone())])
 
 

@@ -142,10 +142,22 @@ class ClmEngine:
                 case m.GetView(flags):
                     self._roster.check_available(client)
                     return m.View(self._roster.view(flags & TrackFlags.LOCAL, client))
+                case m.ListNodes():
+                    return m.Nodes(self._roster.view_number, self._roster.quorate, self._infos())
                 case _:
                     assert_never(message)
         except AisError as error:
             return failed(error)
+
+    def _infos(self) -> list[m.NodeInfo]:
+        infos: list[m.NodeInfo] = []
+        for name in sorted(self._roster.known):
+            operation = self._operations.get(name)
+            admin = Admin.LOCKED if name in self._roster.locked else Admin.UNLOCKED
+            if operation is not None and operation.operation is SHUTDOWN and operation.step is START:
+                admin = Admin.SHUTTING_DOWN
+            infos.append(self._roster.info(name, admin))
+        return infos
 
     def membership(self, change: Membership) -> list[Effect]:
         """See `Engine`."""

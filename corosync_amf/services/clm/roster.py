@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from logging import INFO
 
-from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
+from corosync_amf.ais import LOCAL_NODE_ID, Admin, NodeId, TrackFlags
 from corosync_amf.engine import Client, Effect, Event, Log, Membership, NodeFacts, Run
 from corosync_amf.errors import InvalidParam, NotExist, Unavailable
 
-from .messages import MemberRecord, RememberView, Tracked
+from .messages import MemberRecord, NodeInfo, RememberView, Tracked
 from .values import ChangeStep, ClusterChange, ClusterNode, ClusterView
 from .views import (
     CHANGE_FLAGS,
@@ -72,6 +72,23 @@ class Roster:
     def view(self, flags: int, client: Client, changes: Changes | None = None) -> ClusterView:
         """The view for a client, after `changes`."""
         return view_for(flags, client.node, self.view_number, self.quorate, self.members(), changes or {})
+
+    def info(self, name: str, admin: Admin) -> NodeInfo:
+        """A node for operators."""
+        record = self.named(name)
+        if record is None:
+            return NodeInfo(name, 0, "", False, admin.name, 0.0, 0)
+        facts = record.facts
+        is_member = self.is_member(facts.node_id)
+        return NodeInfo(
+            name,
+            facts.node_id,
+            facts.address,
+            is_member,
+            admin.name,
+            facts.boot_timestamp,
+            record.initial_view_number if is_member else 0,
+        )
 
     # ---- changes
 
