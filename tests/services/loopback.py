@@ -17,14 +17,14 @@ from aisexec.ipc import Arrival, Listener, Lost
 from aisexec.node import ClientLost, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
 from aisexec.outbox import CloseClient, Command, Local, Logged, NodeEffect, Payloads, ToClient
 from aisexec.quorum import QuorumOptions
-from corosync_amf.engine import Engine, NodeFacts, Request, Service
+from corosync_amf.engine import Engine, Message, NodeFacts, Request, Service
 
 E = TypeVar("E")
 WALL_TIME = 1_800_000_000.0
 
 
 class LoopbackNode:
-    """One node: its executive listens at `address`; what it logs stands in `lines`."""
+    """One node: its executive listens at `address`; what it logs stands in `lines`, its drivers' work in `commands`."""
 
     def __init__(
         self, number: int, group: LocalGroup, driver: Driver, address: Path, engines: list[Engine], votes: int
@@ -35,7 +35,7 @@ class LoopbackNode:
         self.lines: list[str] = []
         self.drivers: dict[int, Any] = {}
         """By service, what carries out its commands and answers what is the node's own, as in `daemon`."""
-        self.commands: list[Command] = []
+        self.commands: list[Message] = []
         self.engines = engines
         self.group = group
         self.node = Node(NodeOptions(facts, quorum, wall_offset=WALL_TIME), engines)
@@ -75,7 +75,7 @@ class LoopbackNode:
                 case Logged(_, text):
                     self.lines.append(text)
                 case Command(service, command):
-                    self.commands.append(effect)
+                    self.commands.append(command)
                     if service in self.drivers:
                         self.drivers[service].run(command)
                 case Local(service, client, request, message):

@@ -63,6 +63,14 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "until": st.none() | NUMBERS,
     "count": NUMBERS,
     "writes": st.just(()),
+    "gone": st.lists(st.tuples(NAMES, INTS), max_size=2),
+    "sections": st.just([]),
+    "born": INTS,
+    "sequence": INTS,
+    "births": INTS,
+    "order": INTS,
+    "fence": st.none() | INTS,
+    "Restore.attributes": ATTRIBUTES,
     "parts": st.lists(st.builds(ckpt.Part, IDS, NUMBERS, st.binary(max_size=20)), max_size=3),
     "extents": st.lists(st.builds(ckpt.Extent, IDS, NUMBERS, st.none() | NUMBERS), max_size=3),
     "changes": st.lists(st.builds(ckpt.Change, IDS, st.none() | st.binary(max_size=20)), max_size=3),
@@ -129,7 +137,14 @@ def messages_of(union: Any, own: dict[str, Any] | None = None) -> st.SearchStrat
     """`own`: fields that mean something else, or more, in this service."""
     kinds = [kind for kind in get_args(union) or (union,) if kind is not ClientGone]
     known = FIELDS | (own or {})
-    fields = {kind: {name: known[name] for name in kind.__struct_fields__ if name in known} for kind in kinds}
+
+    def field_of(kind: Any, name: str) -> st.SearchStrategy[Any] | None:
+        return known.get(f"{kind.__name__}.{name}", known.get(name))
+
+    fields = {
+        kind: {name: found for name in kind.__struct_fields__ if (found := field_of(kind, name)) is not None}
+        for kind in kinds
+    }
     return st.one_of([st.builds(kind, **fields[kind]) for kind in kinds] + [st.just(ClientGone())])
 
 

@@ -30,15 +30,16 @@ COLLOCATED = CreationAttributes(CreationFlags.WR_ACTIVE_REPLICA | CreationFlags.
 DELETED, CREATED, WRITTEN = SectionOperation.DELETED, SectionOperation.CREATED, SectionOperation.WRITTEN
 
 
-@pytest.fixture
-async def cluster() -> AsyncIterator[Loopback]:
-    async with loopback(lambda: [ClmEngine(), CkptEngine()], 2) as running:
+@pytest.fixture(params=[1, 3], ids=["one node", "three nodes"])
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Loopback]:
+    async with loopback(lambda: [ClmEngine(), CkptEngine()], request.param) as running:
         yield running
         await eventually(lambda: running.states()[0] == running.states()[-1])
 
 
 def on(cluster: Loopback, node: int = 1, **arguments: Any) -> Any:
-    return ckpt.initialize(address=cluster.nodes[node].address, **arguments)
+    """A session on a node; with one node all are on that."""
+    return ckpt.initialize(address=cluster.nodes[min(node, len(cluster.nodes))].address, **arguments)
 
 
 async def test_what_one_node_writes_another_reads(cluster: Loopback) -> None:
@@ -103,6 +104,10 @@ BAD_OPENINGS: list[tuple[tuple[Any, ...], type[AisError]]] = [
     (("c", None, CreationAttributes(max_section_id_size=256)), errors.InvalidParam),
     (("c", None, CreationAttributes(checkpoint_size=2**28 + 1, max_sections=10_000)), errors.InvalidParam),
     (("c", None, CreationAttributes(checkpoint_size=0)), errors.InvalidParam),
+    (("c", None, CreationAttributes(checkpoint_size=101, max_sections=1, max_section_size=100)), errors.InvalidParam),
+    (("c", None, CreationAttributes(max_sections=1_000_001)), errors.InvalidParam),
+    (("c", None, CreationAttributes(max_section_size=0)), errors.InvalidParam),
+    (("c", None, CreationAttributes(max_section_id_size=0)), errors.InvalidParam),
     (("c", None, CreationAttributes(retention_duration=-1.0)), errors.InvalidParam),
     (("c", None, CreationAttributes(retention_duration=float("nan"))), errors.InvalidParam),
     (("c", None, CreationAttributes(persistent=1)), errors.InvalidParam),  # type: ignore[arg-type]
@@ -112,16 +117,14 @@ BAD_OPENINGS: list[tuple[tuple[Any, ...], type[AisError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "error"), BAD_OPENINGS)
-async def test_impossible_openings_are_refused(
-    cluster: Loopback, arguments: tuple[Any, ...], error: type[AisError]
-) -> None:
+async def test_impossible_openings_are_refused(cluster: Loopback) -> None:
     async with on(cluster) as service:
-        with pytest.raises(error) as caught:
-            await service.checkpoint_open(*arguments)
-        assert type(caught.value) is error
-        with pytest.raises(error):
-            service.checkpoint_open_async(*arguments)
+        for arguments, error in BAD_OPENINGS:
+            with pytest.raises(error) as caught:
+                await service.checkpoint_open(*arguments)
+            assert type(caught.value) is error, arguments
+            with pytest.raises(error):
+                service.checkpoint_open_async(*arguments)
 
 
 async def test_refused_openings_tell_why(cluster: Loopback) -> None:
@@ -175,6 +178,23 @@ async def test_events_that_were_left_out_cannot_be_asked_for(cluster: Loopback) 
 
 BAD_CALLS: list[tuple[str, tuple[Any, ...], type[AisError]]] = [
     ("retention_duration_set", ("long",), errors.InvalidParam),
+    ("retention_duration_set", (-1.0,), errors.InvalidParam),
+    ("section_create", ("s",), errors.Exist),
+    ("section_create", ("big", b"d" * 100), errors.NoSpace),
+    ("section_delete", ("x",), errors.NotExist),
+    ("section_expiration_time_set", ("x", None), errors.NotExist),
+    ("section_overwrite", ("s", b"d" * 100), errors.NoSpace),
+    ("write", ([IoVector("x", b"")],), errors.NotExist),
+    ("write", ([IoVector("s", b"d", 99)],), errors.NoSpace),
+    ("write", ([IoVector("s", b"d" * 101)],), errors.InvalidParam),
+    ("write", ([IoVector("s", b"")] * 65_537,), errors.InvalidParam),
+    ("write_batch", ({"s": b"d" * 100},), errors.NoSpace),
+    ("write_batch", ({"1": b"", "2": b"", "3": b""},), errors.NoSpace),
+    ("write_batch", ({"": b""},), errors.InvalidParam),
+    ("read", ([IoVector("s")] * 65_537,), errors.InvalidParam),
+    ("read", ([IoVector("s", offset=-1)],), errors.InvalidParam),
+    ("read", (None,), errors.InvalidParam),
+    ("section_iteration_initialize", (SectionsChosen.LEQ_EXPIRATION_TIME,), errors.InvalidParam),
     ("section_create", (17,), errors.InvalidParam),
     ("section_create", ("s" * 21,), errors.InvalidParam),
     ("section_create", ("",), errors.InvalidParam),
@@ -215,7 +235,7 @@ BAD_CALLS: list[tuple[str, tuple[Any, ...], type[AisError]]] = [
 
 async def test_bad_calls_are_refused_and_change_nothing(cluster: Loopback) -> None:
     async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
-        await handle.section_create("s", b"data")
+        await handle.write_batch({"s": b"data", "f": b"d" * 90, "g": b"d" * 90})
         for name, arguments, error in BAD_CALLS:
             with pytest.raises(error) as caught:
                 await getattr(handle, name)(*arguments)
@@ -223,9 +243,142 @@ async def test_bad_calls_are_refused_and_change_nothing(cluster: Loopback) -> No
         for name in ("section_delete", "section_create"):
             with pytest.raises(errors.InvalidParam):
                 await getattr(handle, name)("s", epoch="new")
+        for expiration in (1.0, "soon"):
+            with pytest.raises(errors.InvalidParam):
+                await handle.section_create("t", expiration_time=expiration)
+        for call in (handle.write, handle.read):
+            with pytest.raises(errors.NotExist) as caught:
+                await call([IoVector("s", b""), IoVector("x", b"")])
+            assert caught.value.erroneous_vector_index == 1
         with pytest.raises(errors.InvalidParam):
             await handle.track(data=None)
+        assert await handle.read_all() == {b"s": b"data", b"f": b"d" * 90, b"g": b"d" * 90}
+
+
+async def test_the_default_section_can_only_be_written_and_read(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("one", creation_attributes=ONE) as handle:
+        assert await handle.read_all() == {b"": b""}
+        for call, error in (
+            (lambda: handle.section_create(b""), errors.Exist),
+            (lambda: handle.section_create(None), errors.NoSpace),
+            (lambda: handle.section_create("s"), errors.NoSpace),
+            (lambda: handle.section_delete(b""), errors.InvalidParam),
+            (lambda: handle.section_expiration_time_set(b"", None), errors.InvalidParam),
+            (lambda: handle.write_batch({b"": None}), errors.InvalidParam),
+        ):
+            with pytest.raises(error) as caught:
+                await call()
+            assert type(caught.value) is error
+        await handle.section_overwrite(ckpt.DEFAULT_SECTION_ID, b"data")
+        await handle.write([IoVector(b"", b"!", 6)])
+        assert await handle.read([IoVector(b"")]) == [b"data\0\0!"]
+
+
+async def test_a_generated_id_must_fit(cluster: Loopback) -> None:
+    short = CreationAttributes(max_section_id_size=7)
+    async with on(cluster) as service:
+        async with service.checkpoint_open("short", creation_attributes=short) as handle:
+            with pytest.raises(errors.InvalidParam):
+                await handle.section_create(ckpt.GENERATED_SECTION_ID)
+        async with service.checkpoint_open("c", creation_attributes=SMALL) as handle:
+            made = {await handle.section_create(None) for _ in range(4)}
+            assert len(made) == 4
+            with pytest.raises(errors.NoSpace):
+                await handle.section_create(None)
+            with pytest.raises(errors.NoSpace):
+                await handle.section_create("s")
+
+
+async def test_an_unlinked_name_is_free_and_its_data_live_on_for_who_has_them_open(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        with pytest.raises(errors.NotExist):
+            await here.checkpoint_unlink("c")
+        with pytest.raises(errors.TooBig):
+            await here.checkpoint_unlink("x" * 2049)
+        old = await here.checkpoint_open("c", creation_attributes=SMALL)
+        await old.section_create("s", b"old")
+        await there.checkpoint_unlink("c")
+        with pytest.raises(errors.NotExist):
+            await there.checkpoint_unlink("c")
+        with pytest.raises(errors.BadOperation):
+            await old.retention_duration_set(1.0)
+        new = await there.checkpoint_open("c", creation_attributes=WEAK)
+        assert await new.read_all() == {}
+        assert await old.read_all() == {b"s": b"old"}
+
+
+async def test_a_collocated_checkpoint_without_active_replica_does_not_exist_yet(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        handle = await service.checkpoint_open("c", creation_attributes=COLLOCATED)
+        for call in (
+            handle.status_get,
+            handle.read_all,
+            handle.synchronize,
+            handle.section_iteration_initialize,
+            lambda: handle.section_create("s"),
+            lambda: handle.section_delete("s"),
+            lambda: handle.section_overwrite("s", b""),
+            lambda: handle.section_expiration_time_set("s", None),
+            lambda: handle.write([IoVector("s", b"")]),
+            lambda: handle.write_batch({"s": b""}),
+            lambda: handle.read([IoVector("s")]),
+        ):
+            with pytest.raises(errors.NotExist, match="no active replica"):
+                await call()
+        await handle.active_replica_set()
+        await handle.section_create("s")
+        await handle.synchronize(timeout=10.0)
+        with pytest.raises(errors.TimedOut):
+            await handle.synchronize(timeout=0)
+        for attributes in (WEAK, CreationAttributes(CreationFlags(1 | 8))):
+            async with service.checkpoint_open("other", creation_attributes=attributes) as other:
+                with pytest.raises(errors.BadOperation):
+                    await other.active_replica_set()
+
+
+async def test_every_change_with_an_old_epoch_is_denied(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
+        await handle.section_create("s", b"data", epoch=7)
+        for call in (
+            lambda: handle.section_create("t", epoch=6),
+            lambda: handle.section_delete("s", epoch=6),
+            lambda: handle.section_overwrite("s", b"", epoch=6),
+            lambda: handle.write([IoVector("s", b"")], epoch=6),
+            lambda: handle.write_batch({"s": b""}, epoch=6),
+            lambda: handle.fence(6),
+        ):
+            with pytest.raises(errors.AccessDenied) as caught:
+                await call()
+            assert caught.value.epoch == 7
         assert await handle.read_all() == {b"s": b"data"}
+        await handle.fence(8)
+        assert (await handle.status_get()).epoch == 8
+
+
+async def test_the_first_check_that_applies_is_what_is_raised(cluster: Loopback) -> None:
+    async with on(cluster, events=ckpt.Callback(0)) as service:
+        writer = await service.checkpoint_open("c", creation_attributes=SMALL)
+        reader = await service.checkpoint_open("c", OpenFlags.READ)
+        for call, error in (
+            (lambda: service.checkpoint_open("", 0), errors.BadFlags),
+            (lambda: service.checkpoint_open("x" * 2049, OpenFlags.CREATE), errors.InvalidParam),
+            (lambda: reader.section_create("s" * 21), errors.InvalidParam),
+            (lambda: reader.section_overwrite("x", b""), errors.Access),
+            (lambda: reader.write([]), errors.InvalidParam),
+            (lambda: reader.fence(-1), errors.InvalidParam),
+            (lambda: reader.active_replica_set(), errors.Access),
+            (lambda: reader.track(data=1), errors.InvalidParam),
+        ):
+            with pytest.raises(error) as caught:
+                await call()
+            assert type(caught.value) is error
+        with pytest.raises(errors.Init):
+            reader.synchronize_async()
+        await writer.close()
+        with pytest.raises(errors.BadHandle):
+            await writer.write([])
+        with pytest.raises(errors.BadHandle):
+            await writer.close()
 
 
 async def test_one_call_writes_sixteen_megabytes_at_most(cluster: Loopback) -> None:
@@ -536,8 +689,9 @@ async def test_synchronize_and_active_replicas(cluster: Loopback) -> None:
         yours = await there.checkpoint_open("c")
         await yours.active_replica_set()
         assert await mine.section_create("s") == b"s"  # confirmed by node 2
-        assert (await mine.status_get()).active_replica == 2
-        assert (await mine.status_get()).replicas == (1, 2)
+        nodes = tuple(sorted(cluster.nodes))[:2]
+        assert (await mine.status_get()).active_replica == nodes[-1]
+        assert (await mine.status_get()).replicas == nodes
 
 
 async def test_many_writes_in_flight_keep_their_order(cluster: Loopback) -> None:
@@ -614,3 +768,19 @@ async def test_after_a_partition_the_quorate_sides_content_stands_and_handles_of
         await copy.section_delete("s")
         assert await handle.read_all() == {}
         await cut_off.finalize()
+
+
+async def test_an_iteration_ends_when_the_active_replica_is_gone() -> None:
+    async with (
+        loopback(lambda: [ClmEngine(), CkptEngine()], 3) as cluster,
+        on(cluster, 1) as service,
+        on(cluster, 3) as there,
+    ):
+        handle = await service.checkpoint_open("c", creation_attributes=COLLOCATED)
+        await (await there.checkpoint_open("c")).active_replica_set()
+        await handle.section_create("s")
+        iterator = await handle.section_iteration_initialize()
+        cluster.die(3)
+        await eventually(lambda: cluster.nodes[1].sees(2))
+        with pytest.raises(errors.NotExist):
+            await iterator.next()

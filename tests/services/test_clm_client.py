@@ -11,7 +11,8 @@ from corosync_amf.ais import DispatchFlags
 from corosync_amf.errors import AisError
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import ChangeStep, ClusterChange, Response, TrackFlags
-from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.clm import messages as m
+from corosync_amf.services.clm.engine import ClmEngine, ClmSettings
 
 from .loopback import Loopback, eventually, loopback
 
@@ -19,11 +20,18 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 CURRENT, CHANGES, CHANGES_ONLY = TrackFlags.CURRENT, TrackFlags.CHANGES, TrackFlags.CHANGES_ONLY
 LOCAL, START_STEP, VALIDATE_STEP = TrackFlags.LOCAL, TrackFlags.START_STEP, TrackFlags.VALIDATE_STEP
+RESETTABLE = ClmSettings(resettable=frozenset({"node1"}))
 
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[Loopback]:
     async with loopback(lambda: [ClmEngine(), CkptEngine()], 3) as running:
+        yield running
+
+
+@pytest.fixture(params=[1, 3], ids=["one node", "three nodes"])
+async def any_cluster(request: pytest.FixtureRequest) -> AsyncIterator[Loopback]:
+    async with loopback(lambda: [ClmEngine(RESETTABLE), CkptEngine()], request.param) as running:
         yield running
 
 
@@ -65,8 +73,8 @@ async def test_views_yield_the_present_one_and_each_change(cluster: Loopback) ->
             await service.cluster_track_stop()
 
 
-async def test_views_end_when_the_service_is_finalized(cluster: Loopback) -> None:
-    service = await on(cluster)
+async def test_views_end_when_the_service_is_finalized(any_cluster: Loopback) -> None:
+    service = await on(any_cluster)
     seen = []
     async for event in service.views():
         seen.append(event.view.view_number)
@@ -89,8 +97,8 @@ async def test_tracking_sends_events_and_stops(cluster: Loopback) -> None:
             await service.cluster_track_stop()
 
 
-async def test_events_can_be_dispatched(cluster: Loopback) -> None:
-    async with on(cluster) as service:
+async def test_events_can_be_dispatched(any_cluster: Loopback) -> None:
+    async with on(any_cluster) as service:
         seen: list[Any] = []
         assert await service.dispatch(DispatchFlags.ALL, seen.append) == 0
         await service.cluster_track(CURRENT, buffer=False)
@@ -195,8 +203,8 @@ BAD_CALLS: list[tuple[str, tuple[Any, ...], type[AisError]]] = [
 ]
 
 
-async def test_bad_calls_are_refused(cluster: Loopback) -> None:
-    async with on(cluster) as service:
+async def test_bad_calls_are_refused(any_cluster: Loopback) -> None:
+    async with on(any_cluster) as service:
         for name, arguments, error in BAD_CALLS:
             with pytest.raises(error) as caught:
                 await getattr(service, name)(*arguments)
@@ -211,8 +219,8 @@ async def test_bad_calls_are_refused(cluster: Loopback) -> None:
         await service.cluster_node_get()
 
 
-async def test_events_that_were_left_out_cannot_be_asked_for(cluster: Loopback) -> None:
-    async with on(cluster, events=clm.Callback(0)) as service:
+async def test_events_that_were_left_out_cannot_be_asked_for(any_cluster: Loopback) -> None:
+    async with on(any_cluster, events=clm.Callback(0)) as service:
         for call in (lambda: service.cluster_track(CURRENT, buffer=False), lambda: service.cluster_track(CHANGES)):
             with pytest.raises(errors.Init):
                 await call()
@@ -221,8 +229,8 @@ async def test_events_that_were_left_out_cannot_be_asked_for(cluster: Loopback) 
         assert await service.cluster_track(CURRENT) is not None
 
 
-async def test_old_versions_lack_what_came_later(cluster: Loopback) -> None:
-    async with on(cluster, version="B.01.01") as service:
+async def test_old_versions_lack_what_came_later(any_cluster: Loopback) -> None:
+    async with on(any_cluster, version="B.01.01") as service:
         for flags in (CHANGES | START_STEP, CHANGES | VALIDATE_STEP, CURRENT | LOCAL):
             with pytest.raises(errors.Version):
                 await service.cluster_track(flags)
@@ -258,3 +266,97 @@ async def test_a_node_that_was_cut_off_takes_over_the_others_views() -> None:
         async with on(cluster, 3) as service:
             view = await service.cluster_track(CURRENT)
             assert (view.number_of_members, view.view_number, view.quorate) == (3, 3, True)
+
+
+async def test_a_node_answers_for_itself_and_follows_its_changes(any_cluster: Loopback) -> None:
+    count = len(any_cluster.nodes)
+    async with on(any_cluster) as service:
+        me = await service.cluster_node_get(timeout=0)
+        assert me == await service.cluster_node_get(clm.LOCAL_NODE_ID) == await service.cluster_node_get(1)
+        assert me == await service.cluster_node_get_async(1)
+        assert (me.execution_environment, me.initial_view_number, me.boot_timestamp) == (None, 1, 1001.0)
+        view = await service.cluster_track(CURRENT | CHANGES)
+        assert (view.number_of_members, len(view.notifications)) == (count, count)
+        assert await service.cluster_track(CHANGES_ONLY) is None
+        assert await service.cluster_track(CURRENT, buffer=False) is None
+        events = aiter(service)
+        got, present = await anext(events), await anext(events)
+        assert (got.cluster_node, got.error) == (me, None)
+        assert (present.view.view_number, present.step, present.invocation) == (1, ChangeStep.COMPLETED, None)
+        await service.cluster_track_stop()
+        for _ in range(2):
+            with pytest.raises(errors.NotExist):
+                await service.cluster_track_stop()
+
+
+async def test_a_second_iteration_over_views_is_refused(any_cluster: Loopback) -> None:
+    async with on(any_cluster) as service, service.views() as first:
+        assert (await anext(first)).view.view_number == 1
+        with pytest.raises(errors.InvalidParam):
+            await anext(service.views())
+
+
+async def test_a_lock_that_would_leave_nobody_needs_force(any_cluster: Loopback) -> None:
+    async with on(any_cluster) as service:
+        for number in range(len(any_cluster.nodes), 1, -1):
+            await service.node_lock(f"node{number}")
+        for operation in (service.node_lock, service.node_shutdown):
+            with pytest.raises(errors.BadOperation):
+                await operation("node1")
+        await service.node_lock("node1", force=True)
+        with pytest.raises(errors.Unavailable):
+            await service.cluster_node_get()
+        await service.node_unlock("node1")  # an operator's session goes on
+    async with on(any_cluster) as service:
+        assert (await service.cluster_track(CURRENT)).number_of_members == 1
+
+
+async def test_while_an_operation_runs_others_are_refused(any_cluster: Loopback) -> None:
+    name = f"node{max(any_cluster.nodes)}"
+    async with on(any_cluster) as tracker, on(any_cluster, retry=False) as service:
+        await tracker.cluster_track(CHANGES | START_STEP)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(interrupted, service, name)
+            shutdown = await anext(aiter(tracker))
+            assert (shutdown.step, shutdown.time_supervision) == (ChangeStep.START, None)
+            with pytest.raises(errors.TryAgain):
+                await service.node_unlock(name)
+            with pytest.raises(errors.NoOp):
+                await service.node_shutdown(name, force=True)
+            with pytest.raises(errors.TimedOut):
+                await service.node_lock(name, force=True, timeout=0.2)
+            with pytest.raises(errors.TryAgain):
+                await service.node_lock(name, force=True)
+        lock = await anext(aiter(tracker))
+        assert (lock.step, lock.time_supervision) == (ChangeStep.START, 10.0)
+        with pytest.raises(errors.InvalidParam):
+            await tracker.response(shutdown.invocation, Response.OK)
+        await tracker.response(lock.invocation, Response.ERROR)
+        assert (await anext(aiter(tracker))).step is ChangeStep.COMPLETED
+
+
+async def interrupted(service: clm.ClmService, name: str) -> None:
+    with pytest.raises(errors.Interrupt):
+        await service.node_shutdown(name, force=True)
+
+
+async def test_unknown_nodes_cannot_be_operated_on(any_cluster: Loopback) -> None:
+    async with on(any_cluster) as service:
+        for operation in (service.node_lock, service.node_unlock, service.node_shutdown, service.node_reset):
+            with pytest.raises(errors.NotExist):
+                await operation("nobody")
+        with pytest.raises(errors.NoOp):
+            await service.node_unlock("node1")
+
+
+async def test_a_node_with_a_reset_command_is_reset(any_cluster: Loopback) -> None:
+    async with on(any_cluster) as service:
+        await service.node_reset("node1")
+        await eventually(lambda: any_cluster.nodes[1].commands == [m.ResetNode()])
+        if len(any_cluster.nodes) > 1:
+            for call in (lambda: service.node_reset("node3"), service.cluster_reset):
+                with pytest.raises(errors.NotSupported):
+                    await call()
+        else:
+            await service.cluster_reset()
+            await eventually(lambda: len(any_cluster.nodes[1].commands) == 2)

@@ -598,3 +598,22 @@ def test_only_executives_say_that_a_node_is_clear() -> None:
     answer = operate(replicas, LOCK, "node3")
     assert type(refused(replicas.send(A, NodeCleared("node3")))) is errors.Access
     assert answer.message is None
+
+
+def test_notifications_tell_of_members_and_admin_states() -> None:
+    replicas = cluster()
+    replicas.forwarded.clear()
+    track(replicas, A, CHANGES | START_STEP)
+    operate(replicas, SHUTDOWN, "node3")
+    replicas.change(joined=[4])
+    replicas.change(left=[3])
+    operate(replicas, UNLOCK, "node3")
+    found = [(each.class_id[2], each.notification_object, each.states) for _, each in replicas.forwarded]  # type: ignore[attr-defined]
+    unlocked, locked, shutting = int(Admin.UNLOCKED), int(Admin.LOCKED), int(Admin.SHUTTING_DOWN)
+    assert found == [
+        (0x68, "safNode=node3", ((1, unlocked, shutting),)),
+        (0x65, "safNode=node4", ()),
+        (0x66, "safNode=node3", ()),
+        (0x68, "safNode=node3", ((1, shutting, locked),)),
+        (0x68, "safNode=node3", ((1, locked, unlocked),)),
+    ]

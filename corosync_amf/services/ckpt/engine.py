@@ -11,7 +11,7 @@ Source: SAI-AIS-CKPT-B.02.02 chapter 3.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, assert_never
+from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
 
@@ -37,6 +37,8 @@ CREATED, WRITTEN, OVERWRITTEN = SectionOperation.CREATED, SectionOperation.WRITT
 DELETED, EXPIRED = SectionOperation.DELETED, SectionOperation.EXPIRED
 ExecutiveRequest = m.Applied | m.RetentionOver | m.Expire | m.Restore | m.Restored | m.Stored
 Changes = tuple[SectionChange, ...]
+LISTED_MAX: Final = 256
+"""Checkpoints in one answer."""
 
 
 class CkptEngine:
@@ -170,6 +172,11 @@ class CkptEngine:
             return refusal(error)
 
     def _query(self, message: m.CkptQuery, client: Client) -> Message:
+        if isinstance(message, m.ListCheckpoints):
+            names = sorted(name for name in self._registry.names if name > message.beyond)[:LISTED_MAX]
+            return m.Checkpoints([self._replication.info(self._registry.names[name]) for name in names])
+        if isinstance(message, m.ShowCheckpoint):
+            return m.Checkpoints([self._replication.info(self._registry.named(message.name))])
         handle = self._registry.handle(client, message.handle)
         checkpoint = handle.checkpoint
         match message:

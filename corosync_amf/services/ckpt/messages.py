@@ -297,7 +297,19 @@ class ListSections(Query, frozen=True):
     count: int
 
 
-CkptQuery = Read | ReadAll | GetStatus | ListSections
+class ListCheckpoints(Query, frozen=True):
+    """At most 256 checkpoints whose names come behind `beyond`, for operators. Answered by Checkpoints."""
+
+    beyond: str = ""
+
+
+class ShowCheckpoint(Query, frozen=True):
+    """One checkpoint, for operators. Answered by Checkpoints."""
+
+    name: str
+
+
+CkptQuery = Read | ReadAll | GetStatus | ListSections | ListCheckpoints | ShowCheckpoint
 
 
 class Opened(Message, frozen=True):
@@ -339,6 +351,26 @@ class Sections(Message, frozen=True):
     descriptors: list[SectionDescriptor]
     births: list[int]
     until: int
+
+
+class CheckpointInfo(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A checkpoint for operators; `size` in bytes, `nodes` are those that have it open."""
+
+    name: str
+    attributes: Attributes
+    sections: int
+    size: int
+    sequence: int
+    epoch: int | None
+    active: NodeId | None
+    handles: int
+    nodes: tuple[NodeId, ...]
+
+
+class Checkpoints(Message, frozen=True):
+    """The answer of ListCheckpoints and ShowCheckpoint; empty behind the last one."""
+
+    checkpoints: list[CheckpointInfo]
 
 
 class Changed(Message, frozen=True):

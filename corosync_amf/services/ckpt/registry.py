@@ -179,11 +179,16 @@ class Registry:
             return []
         return self._end(checkpoint)
 
-    def unlink(self, name: str) -> list[Effect]:
-        """Take the name away, and the checkpoint when nobody has it open. Raises: NotExist."""
+    def named(self, name: str) -> Checkpoint:
+        """The checkpoint of that name. Raises: NotExist."""
         checkpoint = self.names.get(name)
         if checkpoint is None:
             raise NotExist(f"no checkpoint {name!r}")
+        return checkpoint
+
+    def unlink(self, name: str) -> list[Effect]:
+        """Take the name away, and the checkpoint when nobody has it open. Raises: NotExist."""
+        checkpoint = self.named(name)
         if not checkpoint.handles:
             return self._end(checkpoint)
         self.ended.append(checkpoint)

@@ -9,7 +9,7 @@ from corosync_amf.ais import ErrorCode, NodeId
 from corosync_amf.engine import Client, Done, Effect, Failed, Message, Multicast, Origin, Reply
 from corosync_amf.errors import BadOperation
 
-from .messages import Applied, SectionCreated, WaitingRecord
+from .messages import Applied, CheckpointInfo, SectionCreated, WaitingRecord
 from .store import Checkpoint
 from .values import CheckpointStatus, CreationFlags
 
@@ -53,6 +53,20 @@ class Replication:
             checkpoint.fence,
             tuple(holders) if checkpoint.is_collocated else self.members,
             self.active(checkpoint),
+        )
+
+    def info(self, checkpoint: Checkpoint) -> CheckpointInfo:
+        """The checkpoint for operators."""
+        return CheckpointInfo(
+            checkpoint.name,
+            checkpoint.attributes,
+            len(checkpoint.sections),
+            checkpoint.size,
+            checkpoint.sequence,
+            checkpoint.fence,
+            self.active(checkpoint),
+            len(checkpoint.handles),
+            tuple(sorted({client.node for client, _ in checkpoint.handles})),
         )
 
     def acknowledge(self, checkpoint: Checkpoint, origin: Origin, created: bytes | None = None) -> list[Effect]:

@@ -47,12 +47,20 @@ from corosync_amf.errors import (
 )
 
 from . import messages as m
-from . import notices
 from .messages import MemberRecord, NodeOperation, OperationRecord
-from .notices import AdminState
 from .roster import Roster
 from .values import ChangeStep, ClusterChange, Response
-from .views import CHANGE_FLAGS, Changes, dn_of, name_of, named, node_of, problem_of_flags
+from .views import (
+    CHANGE_FLAGS,
+    NODE_ADMIN_STATE,
+    Changes,
+    dn_of,
+    name_of,
+    named,
+    node_of,
+    notice,
+    problem_of_flags,
+)
 
 DONE: Final = Done()
 OUTCOME_UNKNOWN: Final = Failed(ErrorCode.TIMEOUT, "another partition's state stands: look what became of the node")
@@ -64,10 +72,10 @@ VALIDATE, START, ABORTED = ChangeStep.VALIDATE, ChangeStep.START, ChangeStep.ABO
 class ClmSettings:
     """What the configuration says, alike on all nodes.
 
-    `node_names`: nodes that are known before they were ever seen. `node_lock_callback_timeout`: seconds that
-    trackers have to answer. `quorum_votes`: what the members must have together (0: no quorum is configured); a
-    node that `votes` leaves out has one. `resettable`: names, ids or addresses of the nodes that have a reset
-    command. `has_amf`: AMF runs, and moves work away before a node is locked.
+    `node_names`: nodes that are known before they were ever seen. `node_lock_callback_timeout`: seconds that trackers
+    have to answer. `quorum_votes`: what the members must have together (0: no quorum is configured); a node that
+    `votes` leaves out has one. `resettable`: names, ids or addresses of the nodes that have a reset command.
+    `has_amf`: AMF runs, and moves work away before a node is locked.
     """
 
     node_names: frozenset[str] = frozenset()
@@ -134,10 +142,22 @@ class ClmEngine:
                 case m.GetView(flags):
                     self._roster.check_available(client)
                     return m.View(self._roster.view(flags & TrackFlags.LOCAL, client))
+                case m.ListNodes():
+                    return m.Nodes(self._roster.view_number, self._roster.quorate, self._infos())
                 case _:
                     assert_never(message)
         except AisError as error:
             return failed(error)
+
+    def _infos(self) -> list[m.NodeInfo]:
+        infos: list[m.NodeInfo] = []
+        for name in sorted(self._roster.known):
+            operation = self._operations.get(name)
+            admin = Admin.LOCKED if name in self._roster.locked else Admin.UNLOCKED
+            if operation is not None and operation.operation is SHUTDOWN and operation.step is START:
+                admin = Admin.SHUTTING_DOWN
+            infos.append(self._roster.info(name, admin))
+        return infos
 
     def membership(self, change: Membership) -> list[Effect]:
         """See `Engine`."""
@@ -260,21 +280,18 @@ class ClmEngine:
             effects = [Reply(running.caller, failed(interrupted)), *self._ended(running)]
         record = roster.named(name)
         if record is None:
-            return [*effects, *self._lock(name), Reply(origin, DONE), *self._amf_told(name, Admin.LOCKED)]
+            roster.locked.add(name)
+            return [*effects, Reply(origin, DONE), *self._admin_is(name, Admin.LOCKED, Admin.UNLOCKED)]
         step = VALIDATE if message.validate else START
         return effects + self._begin(OperationRecord(0, name, message.operation, step, origin, (), ()), record)
 
     def _unlock(self, name: str, origin: Origin) -> list[Effect]:
         self._roster.locked.discard(name)
         record = self._roster.named(name)
-        effects: list[Effect] = [notices.administered(name, AdminState.UNLOCKED)]
+        effects: list[Effect] = []
         if record is not None:
-            effects += self._roster.turn({record.facts.node_id}, [], f"{named(record.facts)} unlocked")
-        return [*effects, Reply(origin, DONE), *self._amf_told(name, Admin.UNLOCKED)]
-
-    def _lock(self, name: str) -> list[Effect]:
-        self._roster.locked.add(name)
-        return [notices.administered(name, AdminState.LOCKED)]
+            effects = self._roster.turn({record.facts.node_id}, [], f"{named(record.facts)} unlocked")
+        return [*effects, Reply(origin, DONE), *self._admin_is(name, Admin.UNLOCKED, Admin.LOCKED)]
 
     def _check_quorum(self, name: str) -> None:
         """Raises: BadOperation: the others would not have a quorum."""
@@ -305,12 +322,10 @@ class ClmEngine:
         limit = self._settings.node_lock_callback_timeout
         time = None if operation.operation is SHUTDOWN and operation.step is START else limit
         effects = self._told(operation, record, time)
-        if time is None:
-            effects.append(notices.administered(operation.name, AdminState.SHUTTING_DOWN))
         effects.append(Alarm(_alarm(operation), time, None if time is None else m.StepOver(operation.number)))
-        if is_clearing:
-            effects += self._amf_told(operation.name, ADMIN_OF[operation.operation])
-        return effects
+        if operation.step is START and operation.operation is SHUTDOWN:
+            return effects + self._admin_is(operation.name, Admin.SHUTTING_DOWN, Admin.UNLOCKED)
+        return effects + (self._amf_told(operation.name, Admin.LOCKED) if is_clearing else [])
 
     def _told(self, operation: OperationRecord, record: MemberRecord, time: float | None) -> list[Effect]:
         """One event for each that is asked, as if the change had happened."""
@@ -374,6 +389,11 @@ class ClmEngine:
         self._operations[name] = operation = msgspec.structs.replace(operation, is_clearing=False)
         return [] if operation.waiting else self._go_on(operation)
 
+    def _admin_is(self, name: str, state: Admin, before: Admin) -> list[Effect]:
+        """A node's admin state has changed."""
+        text = f"node {name!r}: {before.name} -> {state.name}"
+        return [notice(NODE_ADMIN_STATE, name, text, (before, state)), *self._amf_told(name, state)]
+
     def _amf_told(self, name: str, state: Admin) -> list[Effect]:
         """Tell AMF how a node stands."""
         if not self._settings.has_amf:
@@ -389,19 +409,21 @@ class ClmEngine:
             return self._left_by_itself(operation)
         if operation.step is VALIDATE:
             return self._begin(msgspec.structs.replace(operation, step=START), record)
+        effects = self._ended(operation)
         roster = self._roster
-        effects = [*self._ended(operation), *self._lock(operation.name)]
+        roster.locked.add(operation.name)
         effects += roster.turn(set(), [record], f"{named(record.facts)} {DONE_TO[operation.operation]}")
         gone = [client for client in roster.trackers if client.number and client.node == record.facts.node_id]
         for client in gone:
             del roster.trackers[client]
-        effects += [Reply(operation.caller, DONE), *self._amf_told(operation.name, Admin.LOCKED)]
+        effects += [Reply(operation.caller, DONE), *self._admin_is(operation.name, Admin.LOCKED, _admin_in(operation))]
         return effects + self._withdraw(lambda client: client in gone)
 
     def _left_by_itself(self, operation: OperationRecord) -> list[Effect]:
         """The node left before its operation was over: that is all there was to do but to lock it."""
-        effects = [*self._ended(operation), *self._lock(operation.name), Reply(operation.caller, DONE)]
-        return effects + self._amf_told(operation.name, Admin.LOCKED)
+        self._roster.locked.add(operation.name)
+        effects = [*self._ended(operation), Reply(operation.caller, DONE)]
+        return effects + self._admin_is(operation.name, Admin.LOCKED, _admin_in(operation))
 
     def _rejected(self, operation: OperationRecord, by: Client) -> list[Effect]:
         record = self._roster.named(operation.name)
@@ -433,8 +455,12 @@ class ClmEngine:
 
 
 DONE_TO: Final = {LOCK: "locked", UNLOCK: "unlocked", SHUTDOWN: "shut down"}
-ADMIN_OF: Final = {LOCK: Admin.LOCKED, SHUTDOWN: Admin.SHUTTING_DOWN}
 LEFT_BY: Final = {LOCK: ClusterChange.LEFT, UNLOCK: ClusterChange.UNLOCK, SHUTDOWN: ClusterChange.SHUTDOWN}
+
+
+def _admin_in(operation: OperationRecord) -> Admin:
+    """The admin state of a node while the operation runs."""
+    return Admin.SHUTTING_DOWN if operation.operation is SHUTDOWN else Admin.UNLOCKED
 
 
 def _check_executive(origin: Origin) -> None:

@@ -88,7 +88,11 @@ class GetView(Query, frozen=True):
     flags: int
 
 
-ClmQuery = GetNode | GetView
+class ListNodes(Query, frozen=True):
+    """All nodes that are known, for operators, on every node. Answered by Nodes."""
+
+
+ClmQuery = GetNode | GetView | ListNodes
 
 
 class Node(Message, frozen=True):
@@ -101,6 +105,26 @@ class View(Message, frozen=True):
     """The present view."""
 
     view: ClusterView
+
+
+class NodeInfo(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A node for operators; `node_id` 0: it is not in the ring. `admin`: UNLOCKED, LOCKED or SHUTTING_DOWN."""
+
+    name: str
+    node_id: NodeId
+    address: str
+    member: bool
+    admin: str
+    boot_timestamp: float
+    initial_view_number: int
+
+
+class Nodes(Message, frozen=True):
+    """The answer of ListNodes."""
+
+    view_number: int
+    quorate: bool
+    nodes: list[NodeInfo]
 
 
 class Tracked(Message, frozen=True):

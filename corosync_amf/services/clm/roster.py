@@ -3,14 +3,26 @@
 from collections.abc import Mapping, Sequence
 from logging import INFO
 
-from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
+from corosync_amf.ais import LOCAL_NODE_ID, Admin, NodeId, TrackFlags
 from corosync_amf.engine import Client, Effect, Event, Log, Membership, NodeFacts, Run
 from corosync_amf.errors import InvalidParam, NotExist, Unavailable
 
-from . import notices
-from .messages import MemberRecord, RememberView, Tracked
+from .messages import MemberRecord, NodeInfo, RememberView, Tracked
 from .values import ChangeStep, ClusterChange, ClusterNode, ClusterView
-from .views import CHANGE_FLAGS, Changes, dn_of, is_concerned, log_line, named, node_of, view_for
+from .views import (
+    CHANGE_FLAGS,
+    NODE_JOIN,
+    NODE_LEAVE,
+    NODE_RECONFIGURED,
+    Changes,
+    dn_of,
+    is_concerned,
+    log_line,
+    named,
+    node_of,
+    notice,
+    view_for,
+)
 
 JOINED, LEFT = ClusterChange.JOINED, ClusterChange.LEFT
 
@@ -61,6 +73,23 @@ class Roster:
         """The view for a client, after `changes`."""
         return view_for(flags, client.node, self.view_number, self.quorate, self.members(), changes or {})
 
+    def info(self, name: str, admin: Admin) -> NodeInfo:
+        """A node for operators."""
+        record = self.named(name)
+        if record is None:
+            return NodeInfo(name, 0, "", False, admin.name, 0.0, 0)
+        facts = record.facts
+        is_member = self.is_member(facts.node_id)
+        return NodeInfo(
+            name,
+            facts.node_id,
+            facts.address,
+            is_member,
+            admin.name,
+            facts.boot_timestamp,
+            record.initial_view_number if is_member else 0,
+        )
+
     # ---- changes
 
     def enter(self, change: Membership, locked: Sequence[str]) -> list[Effect]:
@@ -103,8 +132,8 @@ class Roster:
             Log(INFO, log_line(self.view_number, members, arrived, gone, reason)),
             *self._remembered(),
             *self.told(changes, ChangeStep.COMPLETED, reason, cause),
-            *(notices.left(facts, reason) for facts in gone),
-            *(notices.joined(facts, reason) for facts in arrived),
+            *(notice(NODE_LEAVE, each.name, reason) for each in gone),
+            *(notice(NODE_JOIN, each.name, reason) for each in arrived),
         ]
 
     def _remembered(self) -> list[Effect]:
@@ -126,6 +155,7 @@ class Roster:
             Log(INFO, log_line(self.view_number, members, (), (), reason)),
             *self._remembered(),
             *self.told(changes, ChangeStep.COMPLETED, reason, dn_of(record.facts.name)),
+            notice(NODE_RECONFIGURED, record.facts.name, reason),
         ]
 
     def rejoined(self, trackers: Mapping[Client, int], former: Sequence[MemberRecord]) -> list[Effect]:

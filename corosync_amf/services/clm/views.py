@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from corosync_amf.ais import NodeId, TrackFlags
-from corosync_amf.engine import NodeFacts
+from corosync_amf.ais import Admin, NodeId, TrackFlags
+from corosync_amf.engine import Forward, NodeFacts, Notice, Service
 
 from .messages import MemberRecord
 from .values import AddressFamily, ClusterChange, ClusterNode, ClusterNotification, ClusterView, NodeAddress
@@ -74,6 +74,22 @@ def _addresses(nodes: Iterable[NodeFacts]) -> str:
 def named(facts: NodeFacts) -> str:
     """A node for people: `node1(1)`."""
     return f"{facts.name}({facts.node_id})"
+
+
+NODE_JOIN: Final = 0x65
+NODE_LEAVE: Final = 0x66
+NODE_RECONFIGURED: Final = 0x67
+NODE_ADMIN_STATE: Final = 0x68
+_STATE_CHANGE: Final = 0x3001
+_ADMIN_STATE: Final = 1
+
+
+def notice(what: int, name: str, text: str, change: tuple[Admin, Admin] | None = None) -> Forward:
+    """The notification that something happened to a node; `change`: its admin state before and after."""
+    states = () if change is None else ((_ADMIN_STATE, int(change[0]), int(change[1])),)
+    class_id = (18568, 3, what)
+    told = Notice(_STATE_CHANGE, dn_of(name), "safApp=safClmService", class_id, text, states=states)
+    return Forward(Service.NTF, told)
 
 
 def dn_of(name: str) -> str:

@@ -1,0 +1,50 @@
+"""What the commands of services print: rows as a table, or the same as JSON."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+output_option = click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)  # fmt: skip
+
+
+def print_rows(output: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table with a head line, or a list of objects; None is `-` in a table."""
+    if output == "json":
+        keys = [column.lower().replace(" ", "_") for column in columns]
+        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        return
+    cells = [list(columns), *[["-" if cell is None else _cell(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(columns))]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_facts(output: str, facts: dict[str, Any]) -> None:
+    """One thing: a line for each of its facts, or an object."""
+    if output == "json":
+        click.echo(json.dumps(facts, indent=2))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name.ljust(width)}  {'-' if value is None else _cell(value)}")
+
+
+def shown(data: bytes) -> str:
+    """Bytes for people: as text where they are that, else as a bytes literal."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return repr(data)
+    return text if text.isprintable() else repr(data)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "-"
+    return str(value)
