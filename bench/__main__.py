@@ -6,6 +6,7 @@ from importlib import import_module
 BENCHMARKS = {
     "ring": "the embedded group: three processes on loopback",
     "ckpt": "checkpoint writes",
+    "msg": "messages through a queue",
     "failover": "failover, switchover and start of an application",
 }
 
