@@ -1,7 +1,7 @@
 """Messages through a queue on three executives on loopback, one process that sends and gets, encrypted.
 
-A pair is one send, which is done when every member holds the message, and one `message_get` of the same process. One at a
-time the get is asked for together with the send, as a receiver that waits would have done before; one after the
+A pair is one send, which is done when every member holds the message, and one `message_get` of the same process. One
+at a time the get is asked for together with the send, as a receiver that waits would have done before; one after the
 other it is asked for when the send has returned; with 64 in flight 64 tasks ask for both together at the same time.
 """
 
