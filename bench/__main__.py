@@ -9,6 +9,7 @@ BENCHMARKS = {
     "cpg": "group messages",
     "lck": "locks",
     "evt": "events from one publisher to three subscribers",
+    "msg": "messages through a queue",
     "failover": "failover, switchover and start of an application",
 }
 

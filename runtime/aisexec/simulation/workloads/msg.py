@@ -111,6 +111,8 @@ class Teller:
     owed: list[tuple[int, Identity]] = field(default_factory=list)
     """Replies to give: (sender id, request)."""
     sent: list[m.Send] = field(default_factory=list)
+    again: list[m.Send] = field(default_factory=list)
+    """Sends to repeat, as a library does."""
     settled: list[int] = field(default_factory=list)
     withdrawn: set[int] = field(default_factory=set)
 
@@ -176,7 +178,7 @@ class MsgWorkload:
                 requests = self._taken(teller)
             case _:
                 requests = [self._get(teller, waits=rng.random() < 0.7) for _ in range(rng.choice((1, 2, 4)))]
-        requests += self._replies(teller)
+        requests += self._unfinished(teller)
         return [teller.caller.request(*requests)] if requests else []
 
     def _message(self, teller: Teller) -> m.Body:
@@ -229,9 +231,11 @@ class MsgWorkload:
         teller.withdrawn.add(number)
         self.history.disordered.add(teller.connection)
 
-    def _replies(self, teller: Teller) -> list[Request]:
+    def _unfinished(self, teller: Teller) -> list[Request]:
+        """Replies that are owed, and what has to be sent again."""
         owed, teller.owed = teller.owed, []
-        return [
+        again, teller.again = teller.again, []
+        return again + [
             m.Respond(self._number(), (), sender, m.Body(answer_to(identity), 0, 0, 3, None))
             for sender, identity in owed
         ]
@@ -275,8 +279,11 @@ class MsgWorkload:
         identity = asked.body.data
         if isinstance(answer, Done):
             self.history.acknowledged.add(identity)
-        elif answer.code == ErrorCode.TIMEOUT:
+        elif answer.code in (ErrorCode.TIMEOUT, ErrorCode.TRY_AGAIN):
+            # Another partition may have it all the same: the number sees to it that it is sent once.
             self.history.uncertain.add(identity)
+            teller.again.append(asked)
+            return
         else:
             self.history.refused.add(identity)
         teller.settled.append(asked.number)
@@ -329,7 +336,7 @@ class MsgWorkload:
         teller.rounds += 1
         if not teller.is_open:
             return [] if teller.is_opening else [self._open(teller)]
-        requests = self._replies(teller)
+        requests = self._unfinished(teller)
         for asked in list(caller.asked.values()):
             if isinstance(asked, m.Get) and asked.waits:
                 self._gives_back(teller, asked.number)
@@ -346,7 +353,7 @@ class MsgWorkload:
         return all(self._is_done(teller) for teller in self._tellers.values())
 
     def _is_done(self, teller: Teller) -> bool:
-        under_way = teller.held or teller.owed or teller.caller.asked
+        under_way = teller.held or teller.owed or teller.again or teller.caller.asked
         return teller.is_open and teller.is_drained and not under_way
 
     def check(self, engines: Mapping[NodeId, Engine]) -> list[str]:
