@@ -2,8 +2,8 @@
 
 A request waits for whoever holds a lock that excludes it, and for whoever asked before it for such a lock; but behind a
 request of its own session, which is not granted yet, it may wait: a program that asks for both does not wait for one
-before the other. Only a new request adds to the graph, so a cycle can only be closed by one; usually nobody waits for who makes it, and there is
-nothing to search.
+before the other. Only a new request adds to the graph, so a cycle can only be closed by one; usually nobody waits for
+who makes it, and there is nothing to search.
 """
 
 from collections import deque
