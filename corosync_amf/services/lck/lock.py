@@ -184,12 +184,13 @@ class Lock:
         self._check()
         check_timeout(timeout)
         self._check_held()
-        service = self.resource.service
+        service, was_held = self.resource.service, self.is_held
         self._end(NotExist(GIVEN_BACK))
         try:
             await service.request(m.Unlock(self.lock_id), Done, timeout=timeout)
         except NotExist:
-            pass  # lost in between: its event is on the way
+            if not was_held:
+                raise  # refused in between
         except BaseException:
             service.release(m.Unlock(self.lock_id))  # it may not have been sent; a second one does no harm
             raise
