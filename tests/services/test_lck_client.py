@@ -568,6 +568,18 @@ async def test_unlocking_a_request_withdraws_it_and_no_event_follows(sessions: S
     await sessions.events("b", 0)
 
 
+async def test_unlocking_a_request_that_is_being_refused_finds_nothing(sessions: Sessions) -> None:
+    a, b = await sessions.open("a"), await sessions.open("b")
+    await a.lock()
+    with pytest.raises(errors.NotExist):
+        await b.lock_async(EX, NO_QUEUE).unlock()
+    with pytest.raises(errors.NotExist):
+        await b.lock_async(EX, NO_QUEUE).unlock_async()
+    waiting = b.lock_async()
+    await waiting.unlock()
+    assert waiting.status is None
+
+
 async def test_closing_a_handle_ends_the_wait_of_its_requests(sessions: Sessions) -> None:
     a, b = await sessions.open("a"), await sessions.open("b")
     await a.lock()

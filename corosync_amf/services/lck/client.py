@@ -18,7 +18,8 @@ from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, che
 from corosync_amf.session import Session
 
 from . import messages as m
-from .lock import LckEvents, Lock, LockLost, LockWaiter
+from .events import LckEvents
+from .lock import Lock, LockLost, LockWaiter
 from .resource import Resource
 from .values import (
     EVENTS_MAX,

@@ -1,24 +1,22 @@
 """A lock, or the request for one; what its events look like; and what is raised when it is not granted."""
 
-from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
 from corosync_amf.engine import Done
-from corosync_amf.errors import AisError, BadHandle, Library, NotExist, TimedOut, Transient
+from corosync_amf.errors import AisError, BadHandle, Library, NotExist, Transient
 from corosync_amf.service import Pending, check_timeout
 
 from . import messages as m
-from .values import EVENTS_MAX, Callback, CycleEntry, LockMode, LockStatus
+from .values import Callback, CycleEntry, LockMode, LockStatus
 
 if TYPE_CHECKING:
     from .resource import Resource
 
 LEAVE_SECONDS: Final = 10.0
 GIVEN_BACK: Final = "the lock was given back"
-KEPT: Final = EVENTS_MAX * 3 // 4
 
 
 class NotGranted(Exception):
@@ -186,12 +184,13 @@ class Lock:
         self._check()
         check_timeout(timeout)
         self._check_held()
-        service = self.resource.service
+        service, was_held = self.resource.service, self.is_held
         self._end(NotExist(GIVEN_BACK))
         try:
             await service.request(m.Unlock(self.lock_id), Done, timeout=timeout)
         except NotExist:
-            pass  # lost in between: its event is on the way
+            if not was_held:
+                raise  # refused in between
         except BaseException:
             service.release(m.Unlock(self.lock_id))  # it may not have been sent; a second one does no harm
             raise
@@ -297,51 +296,3 @@ class Lock:
     def _check_held(self) -> None:
         if self._is_over:
             raise NotExist(GIVEN_BACK if self._refusal is None else "the lock was never granted")
-
-
-class LckEvents:
-    """The events of a session, in their order. LockWaiter events are hints: who does not read them is not held up, but
-    loses those for locks given back since, and if that is not enough the oldest.
-    """
-
-    __slots__ = ("_events", "_waiters")
-
-    def __init__(self) -> None:
-        self._events: deque[Any] = deque()
-        self._waiters = 0
-
-    @property
-    def outcomes(self) -> int:
-        """How many events wait that must not be lost."""
-        return len(self._events) - self._waiters
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def append(self, event: Any) -> None:
-        """Put an event at the end."""
-        self._events.append(event)
-        if type(event) is LockWaiter:
-            self._waiters += 1
-            if self._waiters > EVENTS_MAX:
-                self._shed()
-
-    def popleft(self) -> Any:
-        """Take the oldest."""
-        event = self._events.popleft()
-        if type(event) is LockWaiter:
-            self._waiters -= 1
-        return event
-
-    def _shed(self) -> None:
-        live = [event for event in self._events if type(event) is LockWaiter and event.lock.is_held]
-        kept = {id(event) for event in live[-KEPT:]}
-        last = self._events.pop()  # what was just put there is never taken away
-        self._events = deque(e for e in self._events if type(e) is not LockWaiter or id(e) in kept)
-        self._events.append(last)
-        self._waiters = sum(type(event) is LockWaiter for event in self._events)
-
-
-def timed_out(timeout: float | None) -> TimedOut:
-    """What is raised when a lock was not granted in time."""
-    return TimedOut(f"not granted in {timeout} s; the request is withdrawn")

@@ -11,7 +11,7 @@ from corosync_amf.errors import AisError, BadHandle, TimedOut
 from corosync_amf.service import Opening, check_enum, check_flags, check_int, check_timeout
 
 from . import messages as m
-from .lock import Lock, LockGranted, NotGranted, timed_out
+from .lock import Lock, LockGranted, NotGranted
 from .values import SIGNAL_MAX, Callback, LockFlags, LockMode, LockStatus
 
 if TYPE_CHECKING:
@@ -165,10 +165,10 @@ class Resource:
                 return lock.result()
             with anyio.CancelScope(deadline=deadline):
                 return await lock.granted()
-            raise timed_out(timeout)
+            raise _timed_out(timeout)
         except TimedOut:
             if timeout == 0 or await self._withdraw(lock):
-                lock.shut(timed_out(timeout))
+                lock.shut(_timed_out(timeout))
                 raise
             return lock.result()
         except (AisError, NotGranted) as error:
@@ -205,3 +205,7 @@ class Resource:
         lock = Lock(self, request.lock, LockMode(request.mode), invocation)
         self.service.remember_lock(lock)
         return lock
+
+
+def _timed_out(timeout: float | None) -> TimedOut:
+    return TimedOut(f"not granted in {timeout} s; the request is withdrawn")
