@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from aisexec.groups import RingId
 from aisexec.node import NodeEvent
 from aisexec.simulation.callers import Caller
 from corosync_amf.ais import NodeId
@@ -161,7 +162,7 @@ class EvtWorkload:
         """See `Workload`."""
         return all(session.caller.client and not session.caller.asked for session in self.sessions.values())
 
-    def installed(self, node: NodeId, change: Membership) -> None:
+    def installed(self, node: NodeId, ring_id: RingId, change: Membership) -> None:
         """See `Watching`. Nodes that join were apart, and bring along what anybody has published there until now; one
         that has given way hears nothing before the others have taken up what it brings."""
         session = self.sessions[node]
