@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from corosync_amf.errors import InvalidParam
 from corosync_amf.service import check_bytes, check_enum, check_int
 
-from .limits import check_filters, check_publisher_name, check_sizes
+from .limits import check_publisher_name, check_sizes
 from .messages import FilterPair
 from .values import LOWEST_PRIORITY, SUBSCRIPTION_ID_MAX, Filter, FilterType
 
@@ -85,6 +85,3 @@ def filters_of(value: object) -> tuple[FilterPair, ...]:
 def subscription_id_of(value: object) -> int | None:
     """Raises: InvalidParam."""
     return None if value is None else check_int(value, "subscription_id", maximum=SUBSCRIPTION_ID_MAX)
-
-
-__all__ = ["NEW", "Draft", "check_filters", "draft_of", "filters_of", "patterns_of", "subscription_id_of"]

@@ -12,9 +12,9 @@ from corosync_amf.errors import Access, BadHandle, Exist, InvalidParam, NotExist
 from corosync_amf.service import Opening, check_bytes, check_int
 
 from . import messages as m
-from .arguments import NEW, Draft, check_filters, draft_of, filters_of, subscription_id_of
+from .arguments import NEW, Draft, draft_of, filters_of, subscription_id_of
 from .event import Event
-from .limits import check_data
+from .limits import check_data, check_filters
 from .subscription import Subscription
 from .values import (
     EVENT_ID_MAX,

@@ -12,7 +12,7 @@ A loss that a full queue announces does not occur here: queues are the library's
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aisexec.groups import RingId
@@ -71,20 +71,18 @@ class Session:
 
 
 class EvtWorkload:
-    """See the module. The world sets `may_act`, and calls `installed`, when it has them."""
+    """See the module. A world in which sessions outlive a merge calls `installed`."""
 
     service: Service = Service.EVT
 
     def __init__(self, nodes: list[NodeId], rng: random.Random) -> None:
         self.sessions = {node: Session(node) for node in nodes}
         self.faults: list[str] = []
-        self.may_act: Callable[[NodeId], bool] = lambda node: True
         self.delivered = 0
         self._rng = rng
         self._sent: dict[Row, int] = defaultdict(int)
         self._failed: set[tuple[Row, int]] = set()
         self._ids: dict[int, bytes] = {}
-        self._quiet = False
 
     # ---- what the clients do
 
