@@ -149,11 +149,18 @@ def test_allocated_ids_are_bounded_and_end_with_their_client(monkeypatch: pytest
 
 
 def test_ids_of_two_partitions_differ_and_never_fall_behind_the_clock():
-    last = following(0, 1000.0, 1)
-    assert following(last, 1000.0, 1) != following(last, 1000.0, 3)
-    assert following(last, 0.0, 1) > last
-    assert following(last, float("inf"), 1) > last
-    assert following(last, 2000.0, 1) > following(0, 1999.0, 4095)
+    def given(last: int, time: float, client: Client = A, data: bytes = b"x", request: int = 1) -> int:
+        return following(last, Origin(client, request, 1, time), data)
+
+    last = given(0, 1000.0)
+    others = {given(last, 1000.0, B), given(last, 1000.0, data=b"y"), given(last, 1000.0, request=2)}
+    assert len({given(last, 1000.0), *others}) == 4
+    assert min(others) > last
+    assert given(last, 0.0) > last
+    assert given(last, float("inf")) > last
+    assert given(last, float("nan")) > last
+    assert given(last, 2000.0) > given(0, 1999.9)
+    assert given(0, 4e9) < 2**63
 
 
 # ---- subscribing

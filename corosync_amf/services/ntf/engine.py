@@ -71,7 +71,6 @@ class NtfEngine:
 
     def __init__(self) -> None:
         self._last = 0
-        self._coordinator: NodeId = 0
         self._absent: dict[NodeId, int] = {}
         self._store = Store()
         self._uncleared = Uncleared()
@@ -121,7 +120,6 @@ class NtfEngine:
 
     def membership(self, change: Membership) -> list[Effect]:
         """See `Engine`. What a lost node's clients had is forgotten."""
-        self._coordinator = change.members[0]
         for node in sorted(change.left.difference(change.members)):
             self._absent.setdefault(node, self._store.arrivals)
         self._absent = {node: arrival for node, arrival in self._absent.items() if node not in change.members}
@@ -134,7 +132,6 @@ class NtfEngine:
         return m.Snapshot(
             self._last,
             self._store.arrivals,
-            self._coordinator,
             sorted(self._absent.items()),
             self._store.records(),
             self._uncleared.records(),
@@ -145,7 +142,7 @@ class NtfEngine:
 
     def restore(self, snapshot: m.Snapshot) -> None:
         """See `Engine`."""
-        self._last, self._coordinator = snapshot.last, snapshot.coordinator
+        self._last = snapshot.last
         self._absent = dict(snapshot.absent)
         self._store = Store(snapshot.kept, snapshot.arrivals)
         self._uncleared = Uncleared(snapshot.uncleared)
@@ -179,8 +176,8 @@ class NtfEngine:
     # ---- sending
 
     def _send(self, record: Record, origin: Origin) -> list[Effect]:
-        check_size(record)
-        return self._sent(_replace(record, identifier=self._number(origin)), origin)
+        identifier = self._number(origin, check_size(record))
+        return self._sent(_replace(record, identifier=identifier), origin)
 
     def _send_with_id(self, record: Record, origin: Origin) -> list[Effect]:
         check_record(record)
@@ -231,8 +228,8 @@ class NtfEngine:
 
     # ---- ids
 
-    def _number(self, origin: Origin) -> int:
-        self._last = following(self._last, origin.time, self._coordinator)
+    def _number(self, origin: Origin, data: bytes = b"") -> int:
+        self._last = following(self._last, origin, data)
         return self._last
 
     def _allocate(self, origin: Origin) -> int:

@@ -129,7 +129,6 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     last: int = 0
     arrivals: int = 0
-    coordinator: NodeId = 0
     absent: list[tuple[NodeId, int]] = []
     kept: list[KeptRecord] = []
     uncleared: list[UnclearedRecord] = []

@@ -40,11 +40,13 @@ class Store:
 
     def __init__(self, kept: Iterable[KeptRecord] = (), arrivals: int = 0) -> None:
         self.arrivals = arrivals
-        self._kept: dict[int, KeptRecord] = {}
-        self._places: list[Place] = []
-        self._kinds = {True: Kind([]), False: Kind([])}
-        for record in kept:
-            self._put(record)
+        self._kept = {record.identifier: record for record in kept}
+        self._places = sorted([(record.time, record.identifier) for record in self._kept.values()])
+        self._kinds = {is_alarm: self._kind(is_alarm) for is_alarm in (True, False)}
+
+    def _kind(self, is_alarm: bool) -> Kind:
+        these = [record for record in self._kept.values() if record.is_alarm is is_alarm]
+        return Kind(sorted([record.identifier for record in these]), sum([len(record.data) for record in these]))
 
     def __contains__(self, identifier: int) -> bool:
         return identifier in self._kept
@@ -52,19 +54,15 @@ class Store:
     def add(self, identifier: int, time: float, is_alarm: bool, data: bytes) -> list[int]:
         """Keep a notification; returned are the ids of those that have to go for it."""
         self.arrivals += 1
-        self._put(KeptRecord(identifier, time, self.arrivals, is_alarm, data))
+        self._kept[identifier] = KeptRecord(identifier, time, self.arrivals, is_alarm, data)
+        insort(self._places, (time, identifier))
         kind = self._kinds[is_alarm]
+        insort(kind.identifiers, identifier)
+        kind.size += len(data)
         gone: list[int] = []
         while len(kind.identifiers) > KEPT_MAX or kind.size > KEPT_BYTES_MAX:
             gone.append(self._drop_oldest(kind))
         return gone
-
-    def _put(self, record: KeptRecord) -> None:
-        self._kept[record.identifier] = record
-        insort(self._places, (record.time, record.identifier))
-        kind = self._kinds[record.is_alarm]
-        insort(kind.identifiers, record.identifier)
-        kind.size += len(record.data)
 
     def _drop_oldest(self, kind: Kind) -> int:
         identifier = kind.identifiers.pop(0)
