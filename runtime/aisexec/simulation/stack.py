@@ -51,12 +51,11 @@ class Stack:
         return out
 
     def _from_node(self, effects: Sequence[Any], now: float) -> list[Any]:
-        out: list[Any] = []
+        """Multicasts come last, as in the daemon: a ring of one delivers them at once."""
+        out = [effect for effect in effects if not isinstance(effect, Payloads)]
         for effect in effects:
             if isinstance(effect, Payloads):
                 out += self._from_ring(self.ring.handle(MulticastMany(effect.payloads), now), now)
-            else:
-                out.append(effect)
         return out
 
 
