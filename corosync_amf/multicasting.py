@@ -16,7 +16,7 @@ import msgspec
 
 from corosync_amf.checks import check_bytes
 from corosync_amf.engine import Request, Service
-from corosync_amf.errors import BadHandle, InvalidParam, TooBig, TryAgain
+from corosync_amf.errors import AisError, BadHandle, InvalidParam, TooBig, TryAgain
 from corosync_amf.messaging import HEAD_BYTES_MAX, MESSAGE_BYTES_MAX, PACK_BYTES, Packed, pack
 from corosync_amf.service import Events, ServiceClient
 from corosync_amf.session import Session
@@ -295,6 +295,13 @@ class GroupClient(ServiceClient):
         self.check_open()
         self.sending.close()
         return await super().request(message, reply, **options)
+
+    def withdraw(self, message: Request) -> None:
+        """Undo what the application has given up."""
+        try:
+            self.post(message)
+        except AisError:
+            pass  # the session has ended, and with it all that it could undo
 
 
 def _is_buffer(value: Any) -> bool:

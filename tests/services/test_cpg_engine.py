@@ -48,10 +48,11 @@ def test_members_are_told_of_a_join_the_new_one_too(replicas: Replicas) -> None:
 
 def test_the_one_that_leaves_is_told_so(replicas: Replicas) -> None:
     joined(replicas, A, B)
-    assert replicas.send(A, m.Leave()).message == DONE
+    assert replicas.send(A, m.Leave(b"g")).message == DONE
     change = m.Changed(b"g", [(2, 21)], [(1, 11, Reason.LEAVE)], [], "process 11 on node 1 left")
     assert replicas.events == [(A, change), (B, change)]
-    assert isinstance(refused(replicas.send(A, m.Leave())), errors.NotExist)
+    for client, group in ((A, b"g"), (B, b"another")):
+        assert isinstance(refused(replicas.send(client, m.Leave(group))), errors.NotExist)
 
 
 def test_an_orderly_end_is_a_leave_and_a_death_is_not(replicas: Replicas) -> None:
@@ -152,7 +153,7 @@ def test_a_node_that_came_back_at_once_has_lost_its_members(replicas: Replicas) 
 
 def test_a_group_without_members_is_gone(replicas: Replicas) -> None:
     joined(replicas, A)
-    replicas.send(A, m.Leave())
+    replicas.send(A, m.Leave(b"g"))
     assert replicas.ask(B, m.GetPage(b"", True)) == m.Page([], True)
 
 

@@ -93,14 +93,15 @@ class CpgService(GroupClient):
         name = _group_name(group)
         if self._group is None:
             self._named = group
-        await self.request(m.Join(name, os.getpid()), Done, late=self._take_back)
-        self._group = name
-
-    def _take_back(self, _: Done) -> None:
         try:
-            self.post(m.Leave())
+            await self.request(m.Join(name, os.getpid()), Done)
         except AisError:
-            pass  # the session has ended, and so has the membership
+            raise
+        except BaseException:  # given up: what may still happen is taken back before anything else is done
+            if self._group is None:
+                self.withdraw(m.Leave(name))
+            raise
+        self._group = name
 
     async def leave(self) -> None:
         """Be a member no more. The last event of the group tells so, with Reason.LEAVE.
@@ -109,7 +110,9 @@ class CpgService(GroupClient):
         Source: cpg_leave.
         """
         self.check_open()
-        await self.request(m.Leave(), Done)
+        if self._group is None:
+            raise NotExist("this session is in no group")
+        await self.request(m.Leave(self._group), Done)
         self._group = None
 
     async def membership_get(self, group: GroupName) -> tuple[Address, ...]:

@@ -88,8 +88,8 @@ class CpgEngine:
                     return self._multicast(message, origin)
                 case m.Join(group, pid):
                     return self._join(group, pid, origin)
-                case m.Leave():
-                    return self._leave(origin)
+                case m.Leave(group):
+                    return self._leave(group, origin)
                 case m.Finalize():
                     self._watchers.discard(origin.client)
                     return [*self._gone(origin.client, Reason.LEAVE), Reply(origin, DONE)]
@@ -185,10 +185,10 @@ class CpgEngine:
         told = _told(group, group.clients, [], Reason.UNDEFINED, [member], Reason.JOIN, reason)
         return [*told, Reply(origin, DONE)]
 
-    def _leave(self, origin: Origin) -> list[Effect]:
+    def _leave(self, name: bytes, origin: Origin) -> list[Effect]:
         group = self._group_of.get(origin.client)
-        if group is None:
-            raise NotExist("this session is in no group")
+        if group is None or group.name != name:
+            raise NotExist("this session is not in that group")
         member = Member(origin.client, group.members[origin.client])
         told = group.clients  # the one that leaves, too
         self._remove(origin.client)

@@ -15,7 +15,9 @@ class Join(Request, frozen=True):
 
 
 class Leave(Request, frozen=True):
-    """Be a member no more. Answered by Done."""
+    """Be a member of this group no more. Answered by Done."""
+
+    group: bytes
 
 
 class Finalize(Request, frozen=True):

@@ -80,14 +80,14 @@ class EvsService(GroupClient):
         """
         self.check_open()
         names = _group_names(groups)
-
-        def take_back(_: Done) -> None:
-            try:
-                self.post(m.Leave(names))
-            except AisError:
-                pass  # the session has ended
-
-        await self.request(m.Join(names), Done, late=take_back)
+        try:
+            await self.request(m.Join(names), Done)
+        except AisError:
+            raise
+        except BaseException:  # given up: what may still happen is taken back before anything else is done
+            if self._joined.isdisjoint(names):
+                self.withdraw(m.Leave(names))
+            raise
         self._joined.update(names)
 
     async def leave(self, *groups: GroupName) -> None:
