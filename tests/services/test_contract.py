@@ -448,12 +448,11 @@ async def test_all_services_share_one_connection(cluster: Loopback) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 async def test_a_closed_connection_takes_its_services_along(cluster: Loopback, name: str) -> None:
     session = await connect(cluster.nodes[1].address)
-    service = await getattr(session, name)()
-    await session.close()
-    if name != "tmr":
-        with pytest.raises(errors.BadHandle):
-            await call(service, *GOOD[name])
-    await service.finalize()
+    async with getattr(session, name)() as service:  # leaving is silent
+        await session.close()
+        if name != "tmr":
+            with pytest.raises(errors.BadHandle):
+                await call(service, *GOOD[name])
 
 
 async def test_the_executive_forgets_who_has_gone(cluster: Loopback) -> None:
