@@ -7,8 +7,8 @@ What must hold:
     one order         the writes of a register have an order that agrees with real time as far as they were
                       acknowledged, and in which what each client reads never goes backwards, nor behind its own writes
 
-A read is of the local replica, and may see what is not acknowledged yet. That can be lost when the partition of the node
-gives way: then a client's reads may go back, but never behind a write of its own that was acknowledged.
+A read is of the local replica, and may see what is not acknowledged yet. That can be lost when the partition of its
+node gives way: then a client's reads may go back, but never behind a write of its own that was acknowledged.
 """
 
 import random
