@@ -50,6 +50,8 @@ BACKLOG_BYTES_HIGH: Final = 2 * 1024 * 1024
 """Above this much in the queue of the ring, clients are read no further until half of it has gone."""
 LEASE_LOOKS: Final = 16
 """How often within a token timeout the lease is looked at."""
+JOURNAL_SECONDS: Final = 5.0
+"""How long an executive that stops waits for its disk."""
 BLOCKED_FILE: Final = "blocked"
 
 
@@ -168,6 +170,9 @@ class Executive:
         """Leave in order: nothing of AMF's runs here any more when the others hear the goodbye."""
         self._lease_timer.set(None)
         await self._agent.stop()
+        if self._journal is not None:
+            with anyio.move_on_after(JOURNAL_SECONDS):
+                await self._journal.drained()
         await self._group.leave()
 
     def close(self) -> None:

@@ -90,6 +90,8 @@ class Journal:
         self._order = 0
         self._is_anew = self._is_bringing = False
         self._something = anyio.Event()
+        self._done = anyio.Event()
+        self._done.set()
         self.backlog_bytes = 0
 
     def load(self) -> None:
@@ -121,7 +123,13 @@ class Journal:
                 self._is_bringing = True
             case _:
                 assert_never(command)
+        if self._done.is_set():
+            self._done = anyio.Event()
         self._something.set()
+
+    async def drained(self) -> None:
+        """Wait until all commands are carried out."""
+        await self._done.wait()
 
     async def work(self) -> None:
         """Carry out commands until cancelled."""
@@ -133,6 +141,8 @@ class Journal:
                 self._bring()
             if self._entries or self._is_anew:
                 await self._store()
+            if not (self._entries or self._is_anew or self._is_bringing):
+                self._done.set()
 
     def _bring(self) -> None:
         """One request at a time: together they may be too long for the order."""

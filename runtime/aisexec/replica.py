@@ -150,9 +150,13 @@ class Replica:
             if is_local:
                 self._out.effects.append(CloseClient(bundle.client, str(error)))
             return
+        reason = self._reason_to_refuse(bundle.service, client)
         for request, message in enumerate(messages, bundle.first):
             origin = self._origin(client, request, bundle.time)
-            refusal = self._refusal(bundle.service, client, message)
+            refusal: Message | None = None
+            if reason is not None:
+                exempt = message.without_membership if reason is UNAVAILABLE else message.without_quorum
+                refusal = None if exempt else reason
             if refusal is None:
                 self._perform(bundle.service, self._applied(engine, message, origin), now)
                 if type(message) is ClientGone:
@@ -160,15 +164,13 @@ class Replica:
             if refusal is not None and is_local:
                 self._out.reply(bundle.client, request, refusal)
 
-    def _refusal(self, service: int, client: Client, message: Request) -> Message | None:
-        """What a request gets that is not applied, on any replica."""
+    def _reason_to_refuse(self, service: int, client: Client) -> Failed | None:
+        """What requests get that are not applied, on any replica, unless they are exempt."""
         if client.number == 0:
             return None
-        if self._standing.refuses(service, client.node, message):
+        if self._standing.refuses(service, client.node):
             return UNAVAILABLE
-        if not self.quorate and service in NEEDS_QUORUM and not message.without_quorum:
-            return _NO_QUORUM
-        return None
+        return _NO_QUORUM if not self.quorate and service in NEEDS_QUORUM else None
 
     def _applied(self, engine: Engine, message: Request, origin: Origin) -> list[Effect]:
         """What the engine makes of a request. A fault of the engine's own is the same on every replica: the request is

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from corosync_amf.ais import ErrorCode, NodeId
-from corosync_amf.engine import Engine, Failed, Request, Roster, Service
+from corosync_amf.engine import Engine, Failed, Roster, Service
 
 UNAVAILABLE: Final = Failed(ErrorCode.UNAVAILABLE, "the node is not a member of the cluster")
 STALE: Final = Failed(ErrorCode.UNAVAILABLE, "the node was locked meanwhile: finalize and initialize again")
@@ -29,11 +29,9 @@ class Standing:
     def is_member(self, node: NodeId) -> bool:
         return self._roster is None or self._roster.is_member(node)
 
-    def refuses(self, service: int, node: NodeId, message: Request) -> bool:
-        """Whether a request of a client on `node` is not applied: the same on every replica."""
-        if service in EVERYWHERE or service in REFUSES_ITSELF or message.without_membership:
-            return False
-        return not self.is_member(node)
+    def refuses(self, service: int, node: NodeId) -> bool:
+        """Whether requests of clients on `node` are not applied, but for exempt ones: the same on every replica."""
+        return not (service in EVERYWHERE or service in REFUSES_ITSELF or self.is_member(node))
 
     def look(self, clients: Iterable[int], services: Sequence[int]) -> None:
         """Something was applied that may have locked this node: then all that its clients hold is stale."""

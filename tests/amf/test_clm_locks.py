@@ -102,3 +102,13 @@ def test_only_executives_say_how_a_node_stands():
     world.run(0.5)
     assert refusal(world, request).code == ErrorCode.ACCESS_DENIED
     assert believed(world, csi()) == {comp(1): ACTIVE, comp(2): STANDBY}
+
+
+def test_who_does_not_want_to_queue_is_refused_while_a_lock_runs():
+    world = started(nodes=3, units=2, instances=({}, {}))
+    clm(world, 1, Admin.SHUTTING_DOWN)
+    number = world.admin(su(2), AdminOperation.LOCK, queue=False)
+    world.run(0.01)
+    assert refusal(world, number).code == ErrorCode.TRY_AGAIN
+    world.run(1.0)
+    assert outcome(world, su(2), AdminOperation.LOCK, queue=False) is ErrorCode.OK

@@ -79,6 +79,7 @@ async def test_what_was_written_is_told_and_comes_back(tmp_path: Path) -> None:
             journal.run(m.WriteJournal(10 + number, [changed(number)]))
         assert await order.next() == m.Stored(12)
         journal.run(m.WriteJournal(13, [Ended("d", 5)]))
+        await journal.drained()
         assert await order.next() == m.Stored(13)
     restore, restored = await brought(tmp_path)
     assert isinstance(restore, m.Restore)

@@ -64,3 +64,34 @@ async def test_what_was_acknowledged_outlives_the_node_that_wrote_it(tmp_path: P
                 assert (await again.status_get()).epoch == 8
         text = second.log_path.read_text(encoding="utf-8")
         assert "CLM: view 2, 2 members: " in text
+
+
+async def test_an_operator_resets_a_node_with_its_own_command(tmp_path: Path) -> None:
+    amf_conf, witness = tmp_path / "amf.conf", tmp_path / "was reset"
+    amf_conf.write_text(
+        f"nodes: {{node-a: {{failfast_command: [touch, '{witness}']}}, node-b: {{}}, node-c: {{}}}}\n"
+        "cluster: {node_lock_callback_timeout: 2500ms}\napplications: {}\n",
+        encoding="utf-8",
+    )
+    async with development_cluster(amf_conf, token=1000) as cluster:
+        await cluster.until(lambda status: len(status.cluster.members) == 3, "three members")
+        first, second, _ = cluster.nodes
+        async with clm.initialize(address=str(second.socket_path)) as service:
+            with pytest.raises(errors.NotSupported):
+                await service.node_reset("node-b")
+            with pytest.raises(errors.NotSupported):
+                await service.cluster_reset()
+            await service.cluster_track(clm.TrackFlags.CHANGES | clm.TrackFlags.START_STEP)
+            events = aiter(service)
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(service.node_lock, "node-c")
+                    assert (await anext(events)).time_supervision == 2.5
+                    assert (await anext(events)).step is clm.ChangeStep.COMPLETED  # nobody has answered
+                await service.node_unlock("node-c")
+                assert (await anext(events)).step is clm.ChangeStep.COMPLETED
+                await service.node_reset("node-a")
+                assert (await anext(events)).number_of_members == 2
+        assert first.process is not None
+        assert await anyio.to_thread.run_sync(first.process.wait) == 75
+        assert witness.exists()

@@ -48,6 +48,18 @@ def test_a_read_that_goes_backwards_is_found() -> None:
     assert "empty after" in history.faults({X: b"1"})[0]
 
 
+def test_what_was_not_acknowledged_may_be_lost_with_a_partition_and_what_was_may_not() -> None:
+    history = written(b"1")
+    history.write(B, X, b"2", 50.0)
+    history.read(A, X, b"2")
+    history.gave_way(A)
+    history.read(A, X, b"1")
+    assert history.faults({X: b"1"}) == []
+    history.gave_way(A)
+    history.read(A, X, b"")
+    assert "empty after" in history.faults({X: b"1"})[0]
+
+
 def test_a_client_that_does_not_see_its_own_write_is_found() -> None:
     history = written(b"1", b"2")
     history.read(A, X, b"1")

@@ -87,6 +87,8 @@ def asked(turn: Turn, message: Admin, origin: Origin) -> None:
     refusal = refused(turn, dn, operation) if not ahead else None
     if not message.queue and refusal is None and (ahead or not is_settled(turn.view, dn)):
         refusal = ErrorCode.TRY_AGAIN, "another operation or a transition is under way"
+    elif not message.queue and any(node.clearing for node in turn.facts.nodes.values()):
+        refusal = ErrorCode.TRY_AGAIN, "CLM is locking a node"
     if len(ahead) >= QUEUE_MAX:
         refusal = ErrorCode.TRY_AGAIN, f"{QUEUE_MAX} operations are waiting already"
     if refusal is not None:

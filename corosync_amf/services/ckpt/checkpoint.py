@@ -17,6 +17,7 @@ from corosync_amf.errors import (
     Interrupt,
     InvalidParam,
     NoResources,
+    Unavailable,
 )
 from corosync_amf.following import Following
 from corosync_amf.service import Pending, check_bytes, check_enum, check_int, check_timeout
@@ -105,7 +106,10 @@ class Checkpoint:
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self.is_open:
-            await self.close()
+            try:
+                await self.close()
+            except Unavailable:
+                pass  # the node is locked: `finalize` gives it back
 
     # ---- life cycle
 

@@ -1,9 +1,14 @@
 """Clients that write and read registers: sections of one WR_ALL_REPLICAS checkpoint, each value written once.
 
-lost writes       what was acknowledged is there in the end, or was overwritten later
-phantom values    nothing is read that nobody wrote, or whose write was refused
-one order         the writes of a register have an order that agrees with real time as far as they were
-                  acknowledged, and in which what each client reads never goes backwards, nor behind its own writes
+What must hold:
+
+    lost writes       what was acknowledged is there in the end, or was overwritten later
+    phantom values    nothing is read that nobody wrote, or whose write was refused
+    one order         the writes of a register have an order that agrees with real time as far as they were
+                      acknowledged, and in which what each client reads never goes backwards, nor behind its own writes
+
+A read is of the local replica, and may see what is not acknowledged yet. That can be lost when the partition of its
+node gives way: then a client's reads may go back, but never behind a write of its own that was acknowledged.
 """
 
 import random
@@ -53,6 +58,8 @@ class History:
     after: dict[bytes, set[bytes]] = field(default_factory=dict)
     seen: dict[tuple[int, bytes], list[bytes]] = field(default_factory=dict)
     latest: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    own: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    """The last write of each client that was acknowledged, as `latest` is the last that was asked for."""
     values: set[bytes] = field(default_factory=set)
     """All that was ever read."""
     wrong: list[str] = field(default_factory=list)
@@ -71,6 +78,12 @@ class History:
         written = self.writes[value]
         written.end = now
         self.seen.setdefault((written.client, written.section), []).append(value)
+        self.own[written.client, written.section] = value
+
+    def gave_way(self, client: int) -> None:
+        """Another partition's state stands where the client reads."""
+        for key in [key for key in self.seen if key[0] == client]:
+            self.seen[key] = [self.own[key]] if key in self.own else []
 
     def refused(self, value: bytes) -> None:
         """A write was refused: nobody ever sees it."""
@@ -162,7 +175,7 @@ class CkptWorkload:
 
     def _open(self, caller: Caller) -> list[NodeEvent]:
         sections = [m.CreateSection(HANDLE, section, b"") for section in SECTIONS]
-        return [caller.request(m.Open(HANDLE, NAME, FLAGS, ATTRIBUTES), *sections)]
+        return [caller.request(m.Open(HANDLE, NAME, FLAGS, ATTRIBUTES, m.Tracking.IDS), *sections)]
 
     def work(self, node: NodeId, now: float) -> list[NodeEvent]:
         caller = self._callers[node]
@@ -199,6 +212,9 @@ class CkptWorkload:
         caller = self._callers[node]
         for asked, answer in caller.hear(frames):
             match asked, answer:
+                case None, m.Changed():
+                    if answer.is_merge:
+                        self.history.gave_way(caller.client)
                 case m.Open(), m.Opened():
                     self._opened.add(node)
                 case m.Read(), m.Data(items):

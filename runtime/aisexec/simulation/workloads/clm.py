@@ -1,8 +1,10 @@
 """A tracker on every node, which notes each view it is told of.
 
-numbers      grow with each view, by one unless partitions have met again
-changes      a node joins only if it was no member, leaves only if it was one, and then is not shown again
-one history  trackers that are together are told the same views, and all have the same one in the end
+What must hold:
+
+    numbers      grow with each view, by one unless partitions have met again
+    changes      a node joins only if it was no member, leaves only if it was one, and then is not shown again
+    one history  trackers that are together are told the same views, and all have the same one in the end
 """
 
 import random
