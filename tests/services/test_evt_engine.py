@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 
 from corosync_amf import errors
@@ -15,7 +16,7 @@ from corosync_amf.services.evt.merging import REMNANT_BYTES_MAX
 from corosync_amf.services.evt.values import ChannelOpenFlags, FilterType
 from corosync_amf.wire import decode, encode
 
-from .harness import Replicas, refused
+from .harness import Answer, Replicas, refused
 
 P, S, C = (int(flag) for flag in ChannelOpenFlags)
 ALL = P | S | C
@@ -303,7 +304,7 @@ def test_a_lost_node_takes_its_clients_but_not_what_they_published() -> None:
 class Split:
     """Two parts of a cluster that was one: `stands` (nodes 1 and 2) and `lost` (node 3, or 3 and 4)."""
 
-    def __init__(self, *clients: Client, lost: Iterable[int] = (3,), before: Any = None) -> None:
+    def __init__(self, *clients: Client, lost: Iterable[int] = (3,), before: Any = None, edge: Any = None) -> None:
         lost = tuple(lost)
         whole = Replicas(EvtEngine, members=(1, 2, *lost))
         for client in clients:
@@ -315,6 +316,8 @@ class Split:
         for engine in self.lost.engines.values():
             engine.restore(decode(snapshot, m.Snapshot))
         self.lost.order = whole.order
+        if edge is not None:
+            edge(self.stands, self.lost)
         self.stands.change(left=lost)
         self.lost.change(left=[1, 2])
         self.remnants: dict[int, bytes] = {}
@@ -512,6 +515,64 @@ def test_a_remnant_is_bounded_and_takes_the_newest() -> None:
     assert found == list(range(count - len(found), count))
     assert len(found) > count // 3
     assert replicas.events_for(D) == []
+
+
+class OnItsWay:
+    """One event of D that both parts got just before they heard of the split, the standing one after another event."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {}
+
+    def __call__(self, stands: Replicas, lost: Replicas) -> None:
+        stands._apply(m.Publish(1, (), 3, 60.0, "", [b"x"]), Origin(B, 5, stands.order + 1, stands.now))
+        asked = m.Publish(1, (), 3, 60.0, "", [b"1", b"2"])
+        for name, part in (("stands", stands), ("lost", lost)):
+            origin = Origin(D, 77, part.order + 2, part.now)
+            answer = part.answers[origin] = Answer()
+            part._apply(asked, origin)
+            assert isinstance(answer.message, m.Published)
+            self.ids[name] = answer.message.event_id
+
+
+def test_an_event_that_has_two_ids_is_one_event() -> None:
+    edge = OnItsWay()
+    split = Split(A, B, D, lost=(3, 4), edge=edge)
+    assert edge.ids["stands"] != edge.ids["lost"]
+    replicas = split.merge(3)
+    assert heard(replicas, A) == []
+    assert heard(replicas, D) == [b"x"]
+    assert retained(replicas) == [b"x", b"1", b"2"]
+    before = encode(replicas.engines[1].snapshot())
+    assert encode(split.merge(4).engines[1].snapshot()) == before
+    assert replicas.send(D, m.ClearRetention(1, edge.ids["lost"])).message == Done()
+    assert retained(replicas) == [b"x", b"2"]
+    assert isinstance(refused(replicas.send(A, m.ClearRetention(1, edge.ids["stands"]))), errors.NotExist)
+    assert replicas.send(A, m.ClearRetention(1, edge.ids["stands"] + m.NEXT_EVENT)).message == Done()
+    replicas.advance(61.0)
+    assert retained(replicas) == []
+
+
+def test_an_event_that_has_two_ids_is_cleared_on_both_sides() -> None:
+    edge = OnItsWay()
+    split = Split(A, B, D, edge=edge)
+    split.lost.send(D, m.ClearRetention(1, edge.ids["lost"]))
+    assert retained(split.merge()) == [b"x", b"2"]
+
+
+def test_events_that_got_the_same_id_are_two_events() -> None:
+    split = Split(A, D)
+    origin = Origin(Client(3, 1), 5, split.lost.order + 1, split.lost.now)
+    split.lost._apply(m.Publish(1, (), 3, 60.0, "", [b"there"]), origin)
+    taken = state(split.lost).channels[0].retained[0].event_id
+    for engine in split.stands.engines.values():
+        assert isinstance(engine, EvtEngine)
+        snapshot = engine.snapshot()
+        other = m.Retained(taken, 1_000_000.5, (), 3, 60.0, "", b"here", (3, 9, 9, 0))
+        channel = msgspec.structs.replace(snapshot.channels[0], retained=[other])
+        engine.restore(msgspec.structs.replace(snapshot, channels=[channel]))
+    replicas = split.merge()
+    assert sorted(retained(replicas)) == [b"here", b"there"]
+    assert len({event.event_id for event in state(replicas).channels[0].retained}) == 2
 
 
 def test_a_client_that_died_meanwhile_is_gone_after_the_merge() -> None:

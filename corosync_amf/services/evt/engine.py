@@ -145,7 +145,7 @@ class EvtEngine:
     def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
         """See `Engine`. Requests are answered at once, so none of that node's clients waits for a reply."""
         self._last = max(self._last, remnant.state.last)
-        effects = merging.merge(self._channels, self._retention, remnant, origin.time)
+        effects = merging.merge(self._channels, self._retention, remnant, origin.time, lambda: self._fresh_id(origin))
         return effects + self._retention.alarm(origin.time)
 
     # ---- what requests do
@@ -168,11 +168,12 @@ class EvtEngine:
             for client, wanting in handle.channel.targets(patterns)
         ]
         if retention_time:
-            effects += self._retain(message, handle.channel, first, time)
+            effects += self._retain(message, handle.channel, first, origin)
         effects.append(Reply(origin, m.Published(first)))
         return effects
 
-    def _retain(self, message: m.Publish, channel: Channel, first: int, time: float) -> list[Effect]:
+    def _retain(self, message: m.Publish, channel: Channel, first: int, origin: Origin) -> list[Effect]:
+        time, source = origin.time, (origin.client.node, origin.client.number, origin.request)
         patterns, priority, length, name = (
             message.patterns,
             message.priority,
@@ -180,7 +181,7 @@ class EvtEngine:
             message.publisher_name,
         )
         events = [
-            m.Retained(first + m.NEXT_EVENT * index, time, patterns, priority, length, name, data)
+            m.Retained(first + m.NEXT_EVENT * index, time, patterns, priority, length, name, data, (*source, index))
             for index, data in enumerate(message.data)
         ]
         self._retention.keep(channel, events)
@@ -216,6 +217,11 @@ class EvtEngine:
         """
         clock = min(max(int(origin.time * 1e6), 1), CLOCK_MAX)
         return max(self._last + 1, clock) << m.NODE_BITS | origin.client.node & NODE_MASK
+
+    def _fresh_id(self, origin: Origin) -> int:
+        fresh = self._next_id(origin)
+        self._take_ids(fresh, 1)
+        return fresh
 
     def _take_ids(self, first: int, count: int) -> None:
         self._last = (first >> m.NODE_BITS) + count - 1

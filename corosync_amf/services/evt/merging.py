@@ -6,6 +6,7 @@ that side's subscriptions as if it were published now. A second node that brings
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Final
 
 from corosync_amf.ais import NodeId
@@ -46,14 +47,16 @@ def remnant_of(node: NodeId, state: Snapshot) -> Remnant:
     return Remnant(Snapshot(state.last, channels, handles, state.unlinked, state.cleared), omitted)
 
 
-def merge(channels: Channels, retention: Retention, remnant: Remnant, time: float) -> list[Effect]:
-    """Unite a remnant with the state that stands."""
+def merge(
+    channels: Channels, retention: Retention, remnant: Remnant, time: float, fresh: Callable[[], int]
+) -> list[Effect]:
+    """Unite a remnant with the state that stands. `fresh` gives an id that nobody has."""
     state = remnant.state
     handles: dict[int, list[HandleRecord]] = defaultdict(list)
     for opened in state.handles:
         handles[opened.channel].append(opened)
-    retention.remember_cleared(state.cleared)
-    retention.remove_cleared(event_id for event_id, _ in state.cleared)
+    known = retention.by_key()
+    retention.clear_all(state.cleared, known)
     unlinked = set(channels.unlinked).union(state.unlinked)
     channels.remember_unlinked(state.unlinked)
     effects: list[Effect] = []
@@ -62,7 +65,15 @@ def merge(channels: Channels, retention: Retention, remnant: Remnant, time: floa
         channel = _channel_for(channels, record, is_unlinked=is_unlinked, is_open=record.numbers[0] in handles)
         if channel is None:
             continue
-        effects += _unite(channels, retention, channel, record, omitted, handles[record.numbers[0]], time)
+        alive = [event for event in record.retained if event.until > time]
+        evicted, new = channel.evicted, retention.unite(channel, alive, known, fresh)
+        effects += [
+            Event(client, delivered(event, wanting))
+            for event in new
+            if event.event_id > evicted  # else this side had it once
+            for client, wanting in channel.targets(event.patterns)
+        ]
+        effects += _register(channels, channel, record, omitted, handles[record.numbers[0]], time)
         if is_unlinked:
             unlinked.update(channel.numbers)
     doomed = [each for each in channels.all() if each.is_linked and not unlinked.isdisjoint(each.numbers)]
@@ -87,25 +98,23 @@ def _channel_for(channels: Channels, record: ChannelRecord, *, is_unlinked: bool
     return found
 
 
-def _unite(
+def _register(
     channels: Channels,
-    retention: Retention,
     channel: Channel,
     record: ChannelRecord,
     omitted: list[int],
     handles: list[HandleRecord],
     time: float,
 ) -> list[Effect]:
-    """Unite one channel: each side's subscriptions get the retained events that were the other side's only."""
-    effects: list[Effect] = []
-    evicted = channel.evicted
-    for event in retention.unite(channel, [event for event in record.retained if event.until > time]):
-        if event.event_id > evicted:  # else this side had it once
-            effects += [Event(client, delivered(event, wanting)) for client, wanting in channel.targets(event.patterns)]
-    known = {event.event_id for event in record.retained}.union(omitted)
-    mine = channels.handles
+    """Put the handles of the lost part back, and deliver to their subscriptions what that part had not."""
+    mine, effects = channels.handles, list[Effect]()
     added = [channels.put_back(each, channel) for each in handles if each.number not in mine.get(each.client, ())]
-    unseen = [event for event in channel.events() if event.event_id not in known and event.event_id > record.evicted]
+    keys, ids = {event.key for event in record.retained}, set(omitted)
+    unseen = [
+        event
+        for event in channel.events()
+        if event.key not in keys and ids.isdisjoint((event.event_id, *event.also)) and event.event_id > record.evicted
+    ]
     fresh = {(handle.client, number) for handle in added for number in handle.subscriptions}
     for event in unseen if fresh else ():
         for client, wanting in channel.targets(event.patterns):

@@ -203,8 +203,13 @@ EvtEvent = Delivered
 # The replicated state.
 
 
+Key = tuple[float, int, int, int, int]
+"""What identifies an event through splits: its publish time, the node and number of the client, the number of the
+request, the place in its batch. (What was on its way when the cluster split may have got another id on each side.)"""
+
+
 class Retained(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An event that is kept for subscribers to come."""
+    """An event that is kept for subscribers to come. `source` is the rest of its key; `also` are other ids it has."""
 
     event_id: int
     publish_time: float
@@ -213,6 +218,13 @@ class Retained(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     retention_time: float
     publisher_name: str
     data: bytes
+    source: tuple[int, int, int, int]
+    also: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """See `Key`."""
+        return self.publish_time, *self.source
 
     @property
     def until(self) -> float:
@@ -251,15 +263,15 @@ class HandleRecord(msgspec.Struct, frozen=True, order=True, array_like=True, for
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The whole state of EVT.
 
-    `last` stands in the last id that was given. `unlinked` are numbers of channels that were unlinked, `cleared` ids of
-    events that were cleared, with the end of their time: the oldest first, as many as a merge may have to know.
+    `last` stands in the last id that was given. `unlinked` are numbers of channels that were unlinked, `cleared` keys
+    of events that were cleared, with the end of their time: the oldest first, as many as a merge may have to know.
     """
 
     last: int
     channels: list[ChannelRecord]
     handles: list[HandleRecord]
     unlinked: list[int]
-    cleared: list[tuple[int, float]]
+    cleared: list[tuple[Key, float]]
 
 
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
     at most once    no subscription gets an event twice
     order           of each publisher and priority in publish order; what was retained at the beginning comes first
     no gap          between two events of a publisher and priority none is missing, unless the two nodes were apart
-    ids             no two events have the same
+    ids             no two events have the same (one that was on its way when its node was cut off may have two)
     retention       an acknowledged retained event is in all replicas in the end, unless its publisher's node was lost
     cleared         an event whose clearing was acknowledged is in none, under the same condition
 
@@ -40,7 +40,7 @@ class Followed:
     """One subscription. `numbers` are the last of each row, `excused` up to which of them may be missing."""
 
     def __init__(self, excused: Mapping[Row, int]) -> None:
-        self.ids: set[int] = set()
+        self.seen: set[bytes] = set()
         self.last_retained = 0
         self.is_live = False
         self.numbers: dict[Row, int] = {}
@@ -219,9 +219,9 @@ class EvtWorkload:
 
     def _followed(self, session: Session, followed: Followed, event: m.Delivered, event_id: int, data: bytes) -> None:
         row, number = _numbered(data)
-        if event_id in followed.ids:
+        if data in followed.seen:
             self._fault(session, f"{data!r} came twice")
-        followed.ids.add(event_id)
+        followed.seen.add(data)
         last = followed.numbers.get(row, 0)
         if event.at_subscribe:
             if followed.is_live or event_id <= followed.last_retained:
@@ -249,7 +249,10 @@ class EvtWorkload:
         for node, engine in sorted(engines.items()):
             snapshot = engine.snapshot()
             assert isinstance(snapshot, m.Snapshot)
-            kept = {event.event_id for record in snapshot.channels for event in record.retained}
+            events = [event for record in snapshot.channels for event in record.retained]
+            kept = {number for event in events for number in (event.event_id, *event.also)}
+            if len({event.key for event in events}) < len(events):
+                faults.append(f"node {node} has an event twice")
             for session in self.sessions.values():
                 if missing := session.retained - kept:
                     faults.append(f"node {node} lacks retained events of node {session.node}: {sorted(missing)}")
