@@ -14,6 +14,7 @@ from corosync_amf.services.clm import messages as clm
 from corosync_amf.services.clm.engine import ClmEngine
 from corosync_amf.services.msg import messages as msg
 from corosync_amf.services.msg.engine import MsgEngine
+from corosync_amf.services.msg.values import QueueThresholds
 
 from .harness import Replicas
 
@@ -68,6 +69,8 @@ MSG_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "after": NAMES,
     "body": st.builds(msg.Body, st.binary(max_size=60), NUMBERS, NUMBERS, NUMBERS, st.none() | NAMES),
     "sender_id": st.integers(0, 40) | INTS,
+    "retention_time": TIMES,
+    "thresholds": st.builds(QueueThresholds, *[st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)] * 2),
 }
 CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 
