@@ -21,6 +21,7 @@ from corosync_amf.services.log.engine import LogEngine
 from corosync_amf.services.log.values import STREAM_ALARM, STREAM_SYSTEM
 from corosync_amf.services.msg import messages as msg
 from corosync_amf.services.msg.engine import MsgEngine
+from corosync_amf.services.msg.values import QueueThresholds
 from corosync_amf.services.ntf import messages as ntf
 from corosync_amf.services.ntf import records
 from corosync_amf.services.ntf.engine import NtfEngine
@@ -89,6 +90,8 @@ MSG_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "after": NAMES,
     "body": st.builds(msg.Body, st.binary(max_size=60), NUMBERS, NUMBERS, NUMBERS, st.none() | NAMES),
     "sender_id": st.integers(0, 40) | INTS,
+    "retention_time": TIMES,
+    "thresholds": st.builds(QueueThresholds, *[st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)] * 2),
 }
 PLAIN = st.booleans() | INTS | st.floats() | st.text(max_size=3) | st.builds(records.Octets, st.binary(max_size=3))
 EVENT_TYPES = st.sampled_from([0x1001, 0x2003, 0x3001, 0x4003, 0x5001, 0x6001]) | INTS

@@ -202,9 +202,9 @@ class TrackStop(Request, frozen=True):
 
 
 class RetentionOver(Request, frozen=True):
-    """The retention time that began with closing number `closing` has run out."""
+    """The retention time of queue `number` that began with closing number `closing` has run out."""
 
-    queue: int
+    number: int
     closing: int
 
 
