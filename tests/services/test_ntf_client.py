@@ -23,6 +23,7 @@ from corosync_amf.services.ntf import (
     Severity,
 )
 from corosync_amf.services.ntf.engine import NtfEngine
+from corosync_amf.services.ntf.subscriptions import SUBSCRIPTIONS_MAX
 from corosync_amf.services.ntf.values import NOTIFICATION_BYTES_MAX, QUEUE_MAX
 
 from .loopback import Loopback, eventually, loopback
@@ -559,3 +560,27 @@ async def test_membership_is_notified_and_replicas_stay_equal() -> None:
             assert (left.notification_object, left.changed_states) == ("safNode=node3", (ntf.ChangedState(1, None, 3),))
             assert "node3(3)" in left.additional_text
         await eventually(lambda: cluster.nodes[1].engines[1].snapshot() == cluster.nodes[2].engines[1].snapshot())
+
+
+async def test_a_session_has_a_limited_number_of_subscriptions() -> None:
+    async with loopback(lambda: [ClmEngine(), NtfEngine()], 1) as cluster, on(cluster) as service:
+        for number in range(SUBSCRIPTIONS_MAX):
+            await service.notification_subscribe([OURS], number)
+        with pytest.raises(errors.NoResources):
+            await service.notification_subscribe([OURS], SUBSCRIPTIONS_MAX)
+        await service.notification_unsubscribe(0)
+        subscription = await service.notification_subscribe([OURS], SUBSCRIPTIONS_MAX)
+        number = await service.notification_send(public_event())
+        assert (await anext(subscription)).notification_id == number
+
+
+async def test_without_an_executive_calls_raise_library_and_finalize_succeeds() -> None:
+    async with loopback(lambda: [ClmEngine(), NtfEngine()], 1) as cluster:
+        service = await on(cluster)
+        subscription = await service.notification_subscribe([OURS])
+        cluster.nodes[1].listener.close()
+        with pytest.raises(errors.Library):
+            await anext(subscription)
+        with pytest.raises(errors.Library):
+            await service.notification_send(public_event())
+        await service.finalize()

@@ -19,8 +19,11 @@ from corosync_amf.services.ntf.engine import NtfEngine
 from corosync_amf.services.ntf.records import Nothing, Record, Terms
 from corosync_amf.services.ntf.vocabulary import EventType
 
+FOUND_A_FAULT = (17, 41, 85)
+"""Seeds in which a client once heard a later notification first, or two got one id."""
 
-@pytest.mark.parametrize("seed", range(8))
+
+@pytest.mark.parametrize("seed", [*range(8), *FOUND_A_FAULT])
 def test_notifications_keep_their_promises_whatever_fails(seed: int) -> None:
     assert run_services_seed(seed, workloads=[NtfWorkload]).faults == []
 

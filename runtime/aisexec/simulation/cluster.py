@@ -36,6 +36,7 @@ from corosync_amf.services.amf import messages as amf
 from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.ntf.engine import NtfEngine
 from corosync_amf.wire import PROTOCOL, Hello, Requests, encode
 
 CONVERGENCE = 900.0
@@ -106,7 +107,7 @@ class ClusterWorld:
 
     def engines(self) -> list[Engine]:
         """The engines of one node."""
-        return [ClmEngine(), CkptEngine(), AmfEngine(self._model)]
+        return [ClmEngine(), CkptEngine(), AmfEngine(self._model), NtfEngine()]
 
     def boot(self, node_id: NodeId) -> None:
         """Start a node, or start it again."""
