@@ -203,7 +203,7 @@ class Replica:
         """Answer what waited in a ring that is gone: the members of this one all have the request."""
         carried = [entry for entry in self._unsafe if entry[0] < 0]
         self._unsafe = deque(entry for entry in self._unsafe if entry[0] >= 0)
-        self._events.is_safe(0)
+        self._events.settle()
         for _, client, request, message in carried:
             self._out.reply(client, request, message if self.quorate else _OUTCOME_UNKNOWN)
 

@@ -12,6 +12,10 @@ from corosync_amf.services.ckpt import messages as ckpt
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import messages as clm
 from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.cpg import messages as cpg
+from corosync_amf.services.cpg.engine import CpgEngine
+from corosync_amf.services.evs import messages as evs
+from corosync_amf.services.evs.engine import EvsEngine
 
 from .harness import Replicas
 
@@ -47,6 +51,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "after": NUMBERS,
     "until": st.none() | NUMBERS,
     "count": NUMBERS,
+    "group": IDS,
+    "groups": st.lists(IDS, max_size=3).map(tuple),
+    "last": IDS,
+    "pid": NUMBERS,
+    "wanted": NUMBERS,
     "writes": st.just(()),
     "parts": st.lists(st.builds(ckpt.Part, IDS, NUMBERS, st.binary(max_size=20)), max_size=3),
     "extents": st.lists(st.builds(ckpt.Extent, IDS, NUMBERS, st.none() | NUMBERS), max_size=3),
@@ -56,7 +65,7 @@ CLIENTS = st.builds(Client, st.integers(1, 3), st.integers(0, 2))
 
 
 def messages_of(union: Any) -> st.SearchStrategy[Any]:
-    kinds = [kind for kind in get_args(union) if kind is not ClientGone]
+    kinds = [kind for kind in get_args(union) or (union,) if kind is not ClientGone]
     fields = {kind: {name: FIELDS[name] for name in kind.__struct_fields__ if name in FIELDS} for kind in kinds}
     return st.one_of([st.builds(kind, **fields[kind]) for kind in kinds] + [st.just(ClientGone())])
 
@@ -104,3 +113,15 @@ def test_no_request_makes_the_checkpoint_engine_raise(steps: list[Any]) -> None:
 @given(steps_of(clm.ClmRequest, clm.ClmQuery))
 def test_no_request_makes_the_membership_engine_raise(steps: list[Any]) -> None:
     run(ClmEngine, clm.Track(0x14), steps)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps_of(cpg.CpgRequest, cpg.CpgQuery))
+def test_no_request_makes_the_cpg_engine_raise(steps: list[Any]) -> None:
+    run(CpgEngine, cpg.Join(b"s", 1), steps)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps_of(evs.EvsRequest, evs.EvsQuery))
+def test_no_request_makes_the_evs_engine_raise(steps: list[Any]) -> None:
+    run(EvsEngine, evs.Open(), steps)

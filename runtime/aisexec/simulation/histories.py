@@ -85,7 +85,8 @@ def _one_by_one(lives: Iterable[Life]) -> Iterable[str]:
         expected = life.sent if not life.is_lost else life.sent[: len(own)]
         if own != expected:
             place = next(place for place, pair in enumerate(zip_longest(own, expected)) if pair[0] != pair[1])
-            yield f"{life.name} sent {expected[place : place + 3]}, and of its own messages it got {own[place : place + 3]}"
+            sent, got = expected[place : place + 3], own[place : place + 3]
+            yield f"{life.name} sent {sent}, and of its own messages it got {got}"
 
 
 def _same_messages(lives: Iterable[Life]) -> Iterable[str]:
