@@ -32,7 +32,7 @@ def test_a_right_history_has_no_faults() -> None:
     alone = life("alone", V1, V3, sent=())
     a.safe = {b"1"}
     assert faults_of([a, b, late, lost]) == []
-    assert faults_of([a, alone]) == ["a got b'1' as safe in View(key='one', is_transitional=False, is_late=False); "
+    assert faults_of([a, alone]) == ["a got b'1' as safe in View(key='one', is_transitional=False, is_late=False, is_cut=True); "
                                      "alone moved on without it"]  # fmt: skip
 
 
@@ -53,6 +53,16 @@ def test_a_right_history_has_no_faults() -> None:
 )
 def test_a_wrong_history_is_found(lives: list[Life], words: str) -> None:
     assert any(words in fault for fault in faults_of(lives))
+
+
+def test_those_that_go_different_ways_may_differ_since_the_last_cut() -> None:
+    small = View("two", is_cut=False)
+    a, b, c = (life(name, V1, small, cut) for name, cut in (("a", V2), ("b", V3), ("c", V2)))
+    a.log.insert(1, b"1")
+    c.log.insert(1, b"1")
+    assert faults_of([a, b, c]) == []
+    del c.log[1]
+    assert "a and c differ in [b'1']" in faults_of([a, b, c])[0]
 
 
 def test_a_safe_message_that_somebody_moved_on_without_is_found() -> None:

@@ -121,7 +121,8 @@ class CpgWorkload:
                 if mine.life is None:
                     self._refusals.append(f"node {mine.caller.node}, in no group, is told {event}")
                     return
-                mine.life.log.append(View((tuple(members), tuple(left), tuple(joined))))
+                is_cut = any(reason in (Reason.NODEDOWN, Reason.NODEUP) for _, _, reason in left + joined)
+                mine.life.log.append(View((tuple(members), tuple(left), tuple(joined)), is_cut=is_cut))
                 if (mine.caller.node, mine.pid, Reason.LEAVE) in left:
                     mine.life.has_left, mine.life = True, None
             case m.Messages(count, data):
