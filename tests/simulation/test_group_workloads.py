@@ -32,8 +32,9 @@ def test_a_right_history_has_no_faults() -> None:
     alone = life("alone", V1, V3, sent=())
     a.safe = {b"1"}
     assert faults_of([a, b, late, lost]) == []
-    assert faults_of([a, alone]) == ["a got b'1' as safe in View(key='one', is_transitional=False, is_late=False, is_cut=True); "
-                                     "alone moved on without it"]  # fmt: skip
+    (fault,) = faults_of([a, alone])
+    assert fault.startswith("a got b'1' as safe")
+    assert fault.endswith("alone moved on without it")
 
 
 @pytest.mark.parametrize(
