@@ -244,6 +244,7 @@ class Replica:
     def installed(self, cut: int) -> None:
         """A membership has taken effect; its members knew one another when `cut` payloads were delivered."""
         self._cut = cut
+        self._events.settle()
         self._events.is_safe(self.safe)
 
     def stand_firm(self, position: int) -> None:

@@ -4,6 +4,7 @@ Only what is asked to be safe waits, and what comes behind it for the same servi
 """
 
 from collections import deque
+from typing import Final
 
 from corosync_amf.engine import Message
 
@@ -11,6 +12,8 @@ from .outbox import Outbox
 
 Waiting = deque[tuple[int, Message]]
 """(how many payloads of the ring must be safe, event); 0: as soon as what stands before it has gone."""
+CARRIED: Final = -1
+"""Of an event of a former ring: it waits for the next membership, and nothing that is safe in this ring lets it go."""
 
 
 class SafeEvents:
@@ -36,7 +39,7 @@ class SafeEvents:
         for key in list(self._waiting):
             client, service = key
             waiting = self._waiting[key]
-            while waiting and waiting[0][0] <= count:
+            while waiting and 0 <= waiting[0][0] <= count:
                 self._out.event(client, service, waiting.popleft()[1])
             if not waiting:
                 del self._waiting[key]
@@ -44,7 +47,13 @@ class SafeEvents:
     def new_ring(self) -> None:
         """Counting begins anew. Those that go on together have all that waited: it goes with the next membership."""
         self._safe = 0
-        self._waiting = {key: deque((0, event) for _, event in waiting) for key, waiting in self._waiting.items()}
+        self._waiting = {key: deque((CARRIED, event) for _, event in each) for key, each in self._waiting.items()}
+
+    def settle(self) -> None:
+        """The next membership is here: what was carried goes."""
+        for key, waiting in self._waiting.items():
+            self._waiting[key] = deque((max(needed, 0), event) for needed, event in waiting)
+        self.is_safe(self._safe)
 
     def clear(self) -> None:
         """Drop what waits."""

@@ -12,6 +12,10 @@ from corosync_amf.services.ckpt import messages as ckpt
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import messages as clm
 from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.services.cpg import messages as cpg
+from corosync_amf.services.cpg.engine import CpgEngine
+from corosync_amf.services.evs import messages as evs
+from corosync_amf.services.evs.engine import EvsEngine
 from corosync_amf.services.evt import messages as evt
 from corosync_amf.services.evt.engine import EvtEngine
 from corosync_amf.services.lck import messages as lck
@@ -63,6 +67,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "after": NUMBERS,
     "until": st.none() | NUMBERS,
     "count": NUMBERS,
+    "group": IDS,
+    "groups": st.lists(IDS, max_size=3).map(tuple),
+    "last": IDS,
+    "pid": NUMBERS,
+    "wanted": NUMBERS,
     "writes": st.just(()),
     "gone": st.lists(st.tuples(NAMES, INTS), max_size=2),
     "sections": st.just([]),
@@ -261,3 +270,15 @@ def test_no_request_makes_the_log_engine_raise(steps: list[Any]) -> None:
 def test_no_request_makes_the_notification_engine_raise(steps: list[Any]) -> None:
     everything = ntf.Subscribe(1, (records.Terms(),))
     run(NtfEngine, everything, steps)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps_of(cpg.CpgRequest, cpg.CpgQuery))
+def test_no_request_makes_the_cpg_engine_raise(steps: list[Any]) -> None:
+    run(CpgEngine, cpg.Join(b"s", 1), steps)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps_of(evs.EvsRequest, evs.EvsQuery))
+def test_no_request_makes_the_evs_engine_raise(steps: list[Any]) -> None:
+    run(EvsEngine, evs.Open(), steps)

@@ -142,26 +142,26 @@ class CpgService(GroupClient):
         self.check_open()
         kind = check_enum(kind, IterationType, "kind")
         name = _group_name(group) if kind is IterationType.ONE_GROUP else b""
-        after: bytes | None = b""
+        last: bytes | None = b""
 
         async def one() -> list[GroupDescription]:
             members = (await self.ask(m.GetMembers(name), m.Members)).members
             return _described(m.Group(name, members))
 
         async def more() -> list[GroupDescription] | None:
-            nonlocal after
-            if after is None:
+            nonlocal last
+            if last is None:
                 return None
-            page = await self.ask(m.GetPage(after, kind is IterationType.ALL), m.Page)
-            after = None if page.is_last or not page.groups else page.groups[-1].name
+            page = await self.ask(m.GetPage(last, kind is IterationType.ALL), m.Page)
+            last = None if page.is_last or not page.groups else page.groups[-1].name
             if kind is IterationType.NAME_ONLY:
                 return [GroupDescription(_text(each.name), 0, 0) for each in page.groups]
             return [description for each in page.groups for description in _described(each)]
 
         async def start() -> list[GroupDescription]:
-            nonlocal after
+            nonlocal last
             if kind is IterationType.ONE_GROUP:
-                after = None
+                last = None
                 return await one()
             return await more() or []
 

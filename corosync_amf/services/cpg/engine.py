@@ -109,8 +109,8 @@ class CpgEngine:
             case m.GetMembers(name):
                 group = self._groups.get(name)
                 return m.Members(group.record() if group is not None else [])
-            case m.GetPage(after, with_members):
-                return self._page(after, with_members)
+            case m.GetPage(last, with_members):
+                return self._page(last, with_members)
             case _:
                 assert_never(message)
 
@@ -264,8 +264,8 @@ class CpgEngine:
     def _totem(self) -> m.Totem:
         return m.Totem(self._ring_id, self._nodes)
 
-    def _page(self, after: bytes, with_members: bool) -> m.Page:
-        start = bisect_right(self._names, after)
+    def _page(self, last: bytes, with_members: bool) -> m.Page:
+        start = bisect_right(self._names, last)
         groups: list[m.Group] = []
         entries = 0
         for name in self._names[start : start + PAGE_ENTRIES]:

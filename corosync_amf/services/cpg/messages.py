@@ -48,9 +48,9 @@ class GetMembers(Query, frozen=True):
 
 
 class GetPage(Query, frozen=True):
-    """Some of the groups, with their members if wanted, those after the group `after`. Answered by Page."""
+    """Some of the groups, with their members if wanted, those that come after the name `last`. Answered by Page."""
 
-    after: bytes
+    last: bytes
     with_members: bool
 
 

@@ -10,11 +10,15 @@ from corosync_amf.ais import NodeId
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A configuration; equal ones are the same one. `is_late`: this member may have come in the middle of it."""
+    """A configuration; equal ones are the same one. `is_late`: this member may have come in the middle of it.
+
+    `is_cut`: nodes came or went. Those that go different ways then may have differed since the one before.
+    """
 
     key: Hashable
     is_transitional: bool = False
     is_late: bool = field(default=False, compare=False)
+    is_cut: bool = field(default=True, compare=False)
 
 
 @dataclass(slots=True)
@@ -85,19 +89,23 @@ def _one_by_one(lives: Iterable[Life]) -> Iterable[str]:
         expected = life.sent if not life.is_lost else life.sent[: len(own)]
         if own != expected:
             place = next(place for place, pair in enumerate(zip_longest(own, expected)) if pair[0] != pair[1])
-            yield f"{life.name} sent {expected[place : place + 3]}, and of its own messages it got {own[place : place + 3]}"
+            sent, got = expected[place : place + 3], own[place : place + 3]
+            yield f"{life.name} sent {sent}, and of its own messages it got {got}"
 
 
 def _same_messages(lives: Iterable[Life]) -> Iterable[str]:
-    """Between the same two views the same messages in the same order; who came late has the end of them. Where in
-    between the transitional view stands depends on what each member knew to be safe.
+    """Between the same two views the same messages in the same order, for those that go on together at the next cut;
+    who came late has the end of them. Where in between the transitional view stands depends on what each member knew
+    to be safe.
     """
     seen: dict[Hashable, list[tuple[Life, Stay]]] = {}
     for life in lives:
         times: Counter[Hashable] = Counter()
-        for stay in life.stays():
-            if stay.following is not None or life.is_alive:
-                step = (stay.view, stay.transitional, stay.following)
+        stays = life.stays()
+        for index, stay in enumerate(stays):
+            cut = next((each.following for each in stays[index:] if each.following and each.following.is_cut), None)
+            if cut is not None or life.is_alive:
+                step = (stay.view, stay.transitional, stay.following, cut)
                 times[step] += 1
                 seen.setdefault((step, times[step]), []).append((life, stay))
     for found in seen.values():

@@ -6,7 +6,7 @@ is for EVS to look at.
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from aisexec.node import NodeEvent
 from aisexec.simulation.callers import Caller
@@ -34,7 +34,7 @@ class CpgClient:
 class CpgWorkload:
     """See `Workload`."""
 
-    service: ClassVar[Service] = Service.CPG
+    service = Service.CPG
 
     def __init__(self, nodes: list[NodeId], rng: random.Random) -> None:
         self.lives: list[Life] = []
@@ -121,7 +121,8 @@ class CpgWorkload:
                 if mine.life is None:
                     self._refusals.append(f"node {mine.caller.node}, in no group, is told {event}")
                     return
-                mine.life.log.append(View(tuple(members)))
+                is_cut = any(reason in (Reason.NODEDOWN, Reason.NODEUP) for _, _, reason in left + joined)
+                mine.life.log.append(View((tuple(members), tuple(left), tuple(joined)), is_cut=is_cut))
                 if (mine.caller.node, mine.pid, Reason.LEAVE) in left:
                     mine.life.has_left, mine.life = True, None
             case m.Messages(count, data):
@@ -129,3 +130,5 @@ class CpgWorkload:
                     self._refusals.append(f"node {mine.caller.node}, in no group, gets a message")
                 else:
                     mine.life.log += unpack(data, count)
+            case m.Totem():
+                self._refusals.append(f"node {mine.caller.node} is told of the ring and did not ask")

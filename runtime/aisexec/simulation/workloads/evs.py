@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from aisexec.node import NodeEvent
 from aisexec.simulation.callers import Caller
@@ -21,7 +21,7 @@ TRANSITIONAL: Final = int(ConfigurationKind.TRANSITIONAL)
 class EvsWorkload:
     """See `Workload`. All sessions are in EVERYBODY, half of them in SOME, too: what is sent to both comes once."""
 
-    service: ClassVar[Service] = Service.EVS
+    service = Service.EVS
 
     def __init__(self, nodes: list[NodeId], rng: random.Random) -> None:
         self.lives: list[Life] = []

@@ -1,0 +1,53 @@
+"""Events wait until they are safe, in their order; what a ring left behind waits for the next membership."""
+
+from aisexec.outbox import Outbox, ToClient
+from aisexec.safety import SafeEvents
+from corosync_amf.engine import Done, Failed, Message
+from corosync_amf.wire import Events, decode
+
+
+def told(out: Outbox) -> list[int]:
+    """The codes of the events that went out since the last call."""
+    frames = [frame for effect in out.empty() if isinstance(effect, ToClient) for frame in effect.frames]
+    return [decode(raw, Done | Failed).code for frame in frames for _, raw in decode(frame, Events).items]
+
+
+def event(code: int) -> Message:
+    return Failed(code)
+
+
+def test_an_event_waits_until_it_is_safe_and_later_ones_wait_behind_it() -> None:
+    out = Outbox()
+    events = SafeEvents(out)
+    events.add(7, 1, event(1), 0)
+    events.add(7, 1, event(2), 3)
+    events.add(7, 1, event(3), 0)
+    events.add(7, 2, event(4), 0)
+    assert told(out) == [1, 4]
+    events.is_safe(2)
+    assert told(out) == []
+    events.is_safe(3)
+    assert told(out) == [2, 3]
+    events.add(7, 1, event(5), 3)
+    assert told(out) == [5]
+
+
+def test_what_is_safe_in_a_new_ring_lets_nothing_of_the_former_one_go() -> None:
+    out = Outbox()
+    events = SafeEvents(out)
+    events.add(7, 1, event(1), 3)
+    events.add(7, 1, event(2), 0)
+    events.new_ring()
+    events.is_safe(5)
+    assert told(out) == []
+    events.new_ring()
+    events.add(7, 1, event(3), 0)
+    events.add(7, 1, event(4), 2)
+    events.settle()
+    assert told(out) == [1, 2, 3]
+    events.is_safe(2)
+    assert told(out) == [4]
+    events.add(7, 1, event(5), 3)
+    events.clear()
+    events.is_safe(3)
+    assert told(out) == []
