@@ -77,7 +77,7 @@ class Entry:
         return sync.Hello(*self.number, facts, state, former, all_seen, era, time, reasons)
 
     def conclude(self, quorum: QuorumOptions) -> sync.Verdict:
-        """All hellos are in: decide whose state stands, set `change`, and drop what the others had queued before."""
+        """All hellos are in: decide whose state stands, and set `change`."""
         verdict = sync.judge(self.hellos)
         self.cut, self.restoring = self.delivered, verdict.restoring
         self.all_seen = verdict.all_seen or votes_of(quorum, self.members) >= quorum.expected
@@ -95,7 +95,6 @@ class Entry:
         )
         may_act = quorum.enabled and self.change.quorate
         self.quorate_seq = self.configuration.ring_id.seq if may_act else verdict.quorate_seq
-        self.kept = [entry for entry in self.kept if entry.sender not in verdict.restoring]
         return verdict
 
     def next_chunks(self, count: int) -> list[sync.Chunk]:

@@ -298,13 +298,8 @@ class Node:
             self._state = sync.StateId(
                 self._quorate_seq, counts, ring_id.seq, ring_id.representative, self._former, self.order
             )
-        elif self.phase is Phase.WAITING and former is not None:
-            # Nobody has applied what came before the cut: who sent it sends it again, in the new ring.
-            self._held[:0] = [
-                kept.payload for kept in former.kept if kept.sender == self.local and not isinstance(kept.value, Return)
-            ]
         elif former is not None:
-            self._again += [kept.payload for kept in former.kept if kept.sender == self.local and kept.is_of_client]
+            self._send_again(former, only_clients=self.phase is Phase.CATCHING_UP)
         self.phase = Phase.WAITING
         self._born = now if self._born is None else self._born
         self.kin &= frozenset(self._former)
@@ -374,16 +369,23 @@ class Node:
 
     def _cut(self, entry: Entry, now: float) -> None:
         """All members are known to one another: from here on they agree on whose state stands."""
-        mine = [kept.payload for kept in entry.kept if kept.sender == self.local and kept.is_of_client]
         verdict = entry.conclude(self.options.quorum)
+        self._send_again(entry, only_clients=self.local in verdict.restoring)
         if self.local in verdict.restoring:
-            self._again += mine
             self._give_way()
             return
         if verdict.restoring and self.local == verdict.sender:
             entry.outgoing.extend(sync.chunks(entry.number, self._replica.snapshot(now)))
             self._pump(entry, sync.CHUNKS_IN_FLIGHT_MAX)
         self._install(entry, verdict.order, now)
+
+    def _send_again(self, entry: Entry, *, only_clients: bool) -> None:
+        """Nobody applies what came before the cut: who sent it sends it again, before anything newer. (If some were
+        applied and some sent again, because the ring ended between them, a client's requests would change places.)
+        """
+        kept, entry.kept = entry.kept, []
+        mine = [item for item in kept if item.sender == self.local and not isinstance(item.value, Return)]
+        self._again += [item.payload for item in mine if item.is_of_client or not only_clients]
 
     def _give_way(self) -> None:
         """Another partition's state stands: what is held here belongs to the past."""

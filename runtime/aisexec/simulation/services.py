@@ -16,6 +16,10 @@ from aisexec.outbox import CloseClient, Command, Logged, ToClient
 from aisexec.simulation.cluster import ClusterWorld, Result
 from aisexec.simulation.residents import Later
 from aisexec.simulation.workloads import Driving, Leased, Watching, Workload
+from aisexec.simulation.workloads.ckpt import CkptWorkload
+from aisexec.simulation.workloads.clm import ClmWorkload
+from aisexec.simulation.workloads.cpg import CpgWorkload
+from aisexec.simulation.workloads.evs import EvsWorkload
 from aisexec.simulation.workloads.evt import EvtWorkload
 from aisexec.simulation.workloads.lck import LckWorkload
 from aisexec.simulation.workloads.log import LogWorkload
@@ -32,7 +36,17 @@ CALLERS: Final = 100_000_000
 ANSWER_SECONDS: Final = 0.001
 
 MakeWorkload = Callable[[list[NodeId], random.Random], Workload]
-WORKLOADS: Final[tuple[MakeWorkload, ...]] = (EvtWorkload, LckWorkload, LogWorkload, MsgWorkload, NtfWorkload)
+WORKLOADS: Final[tuple[MakeWorkload, ...]] = (
+    ClmWorkload,
+    CkptWorkload,
+    EvtWorkload,
+    MsgWorkload,
+    LckWorkload,
+    NtfWorkload,
+    LogWorkload,
+    EvsWorkload,
+    CpgWorkload,
+)
 
 
 class ServicesWorld(ClusterWorld):
