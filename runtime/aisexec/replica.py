@@ -273,7 +273,7 @@ class Replica:
         for _, client, request, _ in self._unsafe:
             self._out.reply(client, request, _OUTCOME_UNKNOWN)
         self._unsafe.clear()
-        self._events.clear()
+        self._events.settle()
 
     def strangers(self) -> list[int]:
         """Clients that cannot go on in another state: a service that they use brings nothing along."""

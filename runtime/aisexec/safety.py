@@ -54,7 +54,3 @@ class SafeEvents:
         for key, waiting in self._waiting.items():
             self._waiting[key] = deque((max(needed, 0), event) for needed, event in waiting)
         self.is_safe(self._safe)
-
-    def clear(self) -> None:
-        """Drop what waits."""
-        self._waiting.clear()
