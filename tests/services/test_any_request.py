@@ -100,7 +100,7 @@ MSG_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "body": st.builds(msg.Body, st.binary(max_size=60), NUMBERS, NUMBERS, NUMBERS, st.none() | NAMES),
     "sender_id": st.integers(0, 40) | INTS,
     "retention_time": TIMES,
-    "thresholds": st.builds(QueueThresholds, *[st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)] * 2),
+    "thresholds": st.builds(QueueThresholds, *[st.tuples(*[st.integers(-1, 2**40)] * 4)] * 2),
 }
 PLAIN = st.booleans() | INTS | st.floats() | st.text(max_size=3) | st.builds(records.Octets, st.binary(max_size=3))
 EVENT_TYPES = st.sampled_from([0x1001, 0x2003, 0x3001, 0x4003, 0x5001, 0x6001]) | INTS
