@@ -901,3 +901,8 @@ def test_saying_again_what_was_taken_is_fine_for_a_while(scene: Scene) -> None:
     assert len(scene.state().queues[0].taken) == 1
     scene.done(m.Close((1,)))
     assert scene.state().queues[0].taken == []
+
+
+def test_a_refusal_is_told_only_when_every_member_has_refused(scene: Scene) -> None:
+    refusals = [scene.send(to="nothing"), scene.send(bytes(SIZE + 1)), scene.reply(5)]
+    assert all(answer.error is not None and answer.safe for answer in refusals)

@@ -119,28 +119,28 @@ class MsgEngine:
             case m.Close(handles, taken):
                 return [*self._close(client, handles, taken, origin.time), Reply(origin, DONE)]
             case m.Unlink(name):
-                return [*directory.unlink(name), Reply(origin, DONE)]
+                return [*directory.unlink(name), Reply(origin, DONE, safe=True)]
             case m.Purge(name):
                 queue = directory.named(name)
-                purged = Reply(origin, m.Purged(queue.count()))
+                purged = Reply(origin, m.Purged(queue.count()), safe=True)
                 return [*directory.discard(queue), purged]
             case m.SetRetention(handle, retention_time):
                 directory.set_retention(directory.queue(client, handle), retention_time)
-                return [Reply(origin, DONE)]
+                return [Reply(origin, DONE, safe=True)]
             case m.SetThresholds(handle, thresholds):
                 queue = directory.queue(client, handle)
                 check_thresholds(thresholds, queue.size)
                 queue.thresholds = thresholds
-                return [*updated(queue), Reply(origin, DONE)]
+                return [*updated(queue), Reply(origin, DONE, safe=True)]
             case m.CreateGroup(name, policy):
                 directory.create_group(name, policy)
-                return [Reply(origin, DONE)]
+                return [Reply(origin, DONE, safe=True)]
             case m.DeleteGroup(name):
-                return [*directory.delete_group(name), Reply(origin, DONE)]
+                return [*directory.delete_group(name), Reply(origin, DONE, safe=True)]
             case m.Insert(group, queue_name):
-                return [*directory.insert(group, queue_name), Reply(origin, DONE)]
+                return [*directory.insert(group, queue_name), Reply(origin, DONE, safe=True)]
             case m.Remove(group, queue_name):
-                return [*directory.remove(group, queue_name), Reply(origin, DONE)]
+                return [*directory.remove(group, queue_name), Reply(origin, DONE, safe=True)]
             case m.Track():
                 return self._track(message, origin)
             case m.TrackStop(name):
@@ -323,7 +323,7 @@ class MsgEngine:
         except AisError as error:
             outcome = refusal(error)
             correspondence.note(client, number, outcome)
-            return [Reply(origin, outcome)]
+            return [Reply(origin, outcome, safe=True)]  # where this node is cut off from there may have been room
         correspondence.note(client, number, DONE)
         effects.append(Reply(origin, DONE, safe=True))
         return effects

@@ -191,8 +191,9 @@ class MsgWorkload:
         return GROUP if self._rng.random() < 0.2 else _queue(self._rng.choice(self._nodes))
 
     def _send(self, teller: Teller) -> m.Send:
-        settled = tuple(teller.settled[:-5])
-        del teller.settled[:-5]
+        busy = {each.number for each in [*teller.caller.asked.values(), *teller.again] if isinstance(each, m.Send)}
+        settled = tuple(number for number in teller.settled[:-5] if number not in busy)
+        teller.settled = [number for number in teller.settled if number not in settled]
         teller.sent = [each for each in teller.sent if each.number not in settled]
         request = m.Send(self._number(), settled, self._destination(), self._message(teller))
         teller.sent.append(request)
