@@ -120,6 +120,8 @@ class ServicesWorld(ClusterWorld):
         if not clients:
             super()._drop_client(rng)
             return
+        if not self._runs(node_id):
+            return  # a machine that stands still would never hear of it
         number = rng.choice(sorted(clients))
         self._note(node_id, f"the client of {self.workloads[number].service.name} dies")
         self.network.handle(node_id, ClientLost(clients[number]))
