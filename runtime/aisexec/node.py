@@ -230,7 +230,7 @@ class Node:
                 welcome = Welcome(PROTOCOL, self.local, self.options.facts.name, client)
                 self._out.frame(client, encode(welcome))
             case Requests(service, first, count, data):
-                self._send(encode(payloads.Bundle(service, client, first, count, self._wall(now), data)))
+                self._send(encode(payloads.Bundle(service, client, first, count, self._wall(now), memoryview(data))))
             case Ask(service, request, query):
                 ready = self.phase is not Phase.CATCHING_UP and self._installed is not None
                 self._replica.query(client, service, request, query, ready=ready)
