@@ -137,7 +137,8 @@ class ServicesWorld(ClusterWorld):
                     self._call_on(node_id, number)
                 else:
                     self._hand_over(node_id, client, workload.finish(node_id, self.network.now))
-        return all(workload.is_settled() for workload in self.workloads)
+        # What was handed over just now may be applied and answered here, and still be on its way to the others.
+        return all(workload.is_settled() for workload in self.workloads) and super()._agreed()
 
     def _check(self, converged: bool) -> None:
         super()._check(converged)
