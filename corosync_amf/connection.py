@@ -22,6 +22,7 @@ from corosync_amf.errors import AisError, InvalidParam, Library, TimedOut
 from corosync_amf.wire import (
     PIECE_BYTES_MAX,
     PROTOCOL,
+    WHOLE,
     Assembly,
     BadMessage,
     Events,
@@ -121,6 +122,12 @@ class Connection:
 
         Raises: ValueError: the frame is over MESSAGE_BYTES_MAX.
         """
+        if not self._outgoing and len(frame) < PIECE_BYTES_MAX:
+            try:
+                self._socket.sendmsg((WHOLE, frame))
+                return
+            except OSError:
+                pass  # no room, or worse: `flush` finds out
         self._outgoing.extend(pieces(frame))
         self.flush()
 

@@ -48,15 +48,15 @@ class Packed(Message, frozen=True):
     """An event that brings `count` messages, packed in `data`."""
 
     count: int
-    data: bytes
+    data: memoryview
 
 
-def pack(messages: Sequence[bytes]) -> bytes:
-    """Messages as one piece of data."""
-    return _encode(messages)
+def pack(messages: Sequence[bytes]) -> memoryview:
+    """Messages as one piece of data, of which nobody needs to make a copy."""
+    return memoryview(_encode(messages))
 
 
-def unpack(data: bytes, count: int) -> list[bytes]:
+def unpack(data: memoryview, count: int) -> list[bytes]:
     """The messages of a pack; none of a pack that is not what its head says: every receiver drops it alike."""
     try:
         messages = _decode(data)
@@ -65,7 +65,7 @@ def unpack(data: bytes, count: int) -> list[bytes]:
     return messages if len(messages) == count else []
 
 
-def is_sound(count: int, data: bytes) -> bool:
+def is_sound(count: int, data: memoryview) -> bool:
     """Whether what comes from a client can be a pack of `count` messages, each within the limit."""
     size = len(data)
     if count == 1:

@@ -29,7 +29,7 @@ WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 EVENT_BYTES: Final = 128
 """An event that waits counts as much, besides its message."""
 
-Make = Callable[[Any, bool, int, bytes], Request]
+Make = Callable[[Any, bool, int, memoryview], Request]
 
 
 class Sending:
@@ -243,7 +243,7 @@ class GroupClient(ServiceClient):
         """The public events that one of the executive stands for."""
         raise NotImplementedError
 
-    def packed(self, destination: Any, is_safe: bool, count: int, data: bytes) -> Request:
+    def packed(self, destination: Any, is_safe: bool, count: int, data: memoryview) -> Request:
         """The request that multicasts a pack."""
         raise NotImplementedError
 

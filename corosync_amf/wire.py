@@ -23,6 +23,8 @@ REQUESTS_IN_FLIGHT_MAX: Final = 256
 BUNDLE_COUNT_MAX: Final = 1024
 
 _MORE, _LAST = b"\x01", b"\x00"
+WHOLE: Final = _LAST
+"""What stands before a frame that travels in one piece."""
 
 T = TypeVar("T")
 

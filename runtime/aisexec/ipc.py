@@ -25,6 +25,7 @@ from corosync_amf.wire import (
     BUNDLE_COUNT_MAX,
     PIECE_BYTES_MAX,
     PROTOCOL,
+    WHOLE,
     Ask,
     Assembly,
     BadMessage,
@@ -285,6 +286,10 @@ class Listener:
         peer = self._peers.get(client)
         if peer is None:
             return
+        if not peer.queue:
+            frames = _send_whole(peer.socket, frames)
+            if not frames:
+                return
         try:
             parts = [part for frame in frames for part in pieces(frame)]
         except ValueError as error:
@@ -381,6 +386,18 @@ class Listener:
                 limit = self.options.standstill_seconds if peer.is_greeted else self.options.hello_seconds
                 self._drop(peer, f"{why} {limit:g} s", refuse=True)
         self._arm()
+
+
+def _send_whole(connected: socket.socket, frames: list[bytes]) -> list[bytes]:
+    """Send frames that travel in one piece, without copying them; return those that are too long or did not go."""
+    for number, frame in enumerate(frames):
+        if len(frame) >= PIECE_BYTES_MAX:
+            return frames[number:]
+        try:
+            connected.sendmsg((WHOLE, frame))
+        except OSError:
+            return frames[number:]  # there is no room, or no other end: who sends the rest finds out
+    return []
 
 
 def _check(frame: Hello | Requests | Ask, peer: _Peer) -> None:

@@ -269,9 +269,10 @@ class Node:
             case Requests():
                 if client in self._replica.clients:
                     self._replica.clients[client].add(frame.service)
+                wall = self._wall(now)
                 for each in self._replica.without_stale(client, frame):
-                    bundle = payloads.Bundle(each.service, client, each.first, each.count, self._wall(now), each.bundle)
-                    self._send(encode(bundle))
+                    data = memoryview(each.bundle)
+                    self._send(encode(payloads.Bundle(each.service, client, each.first, each.count, wall, data)))
             case Ask(service, request, query):
                 ready = self.phase is not Phase.CATCHING_UP and self._installed is not None and not self._is_awaited()
                 self._replica.query(client, service, request, query, ready=ready)

@@ -13,7 +13,8 @@ from .sync import Chunk, Hello
 class Bundle(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="bundle"):
     """Requests of one client (0: the executive itself) to one service, numbered from `first`.
 
-    `data` is the encoded list of them, as the client made it. `time` is the wall clock of the client's node.
+    `data` is the encoded list of them, as the client made it; what is decoded looks into the payload instead of copying
+    it. `time` is the wall clock of the client's node.
     """
 
     service: int
@@ -21,7 +22,7 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     first: int
     count: int
     time: float
-    data: bytes
+    data: memoryview
 
 
 class Gone(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="gone"):
@@ -59,7 +60,7 @@ Payload = Bundle | Gone | Rung | Return | Hello | Chunk
 
 def bundle_of(service: int, requests: list[Request], time: float) -> bytes:
     """The executive's own requests, encoded for the order."""
-    return encode(Bundle(service, 0, 0, len(requests), time, encode(requests)))
+    return encode(Bundle(service, 0, 0, len(requests), time, memoryview(encode(requests))))
 
 
 def is_of_client(value: Payload) -> bool:

@@ -47,7 +47,3 @@ def test_what_is_safe_in_a_new_ring_lets_nothing_of_the_former_one_go() -> None:
     assert told(out) == [1, 2, 3]
     events.is_safe(2)
     assert told(out) == [4]
-    events.add(7, 1, event(5), 3)
-    events.clear()
-    events.is_safe(3)
-    assert told(out) == []

@@ -363,7 +363,7 @@ async def test_a_pack_that_lies_is_dropped_by_all(cluster: Loopback) -> None:
     async with on(cluster, 1) as a, on(cluster, 2) as b:
         await a.join("g")
         await b.join("g")
-        for data, count in ((pack([b"x"]), 2), (b"\xc1" * 9, 1), (pack([b"x", b"y", b"z"]), 2)):
+        for data, count in ((pack([b"x"]), 2), (memoryview(b"\xc1" * 9), 1), (pack([b"x", b"y", b"z"]), 2)):
             a.session.post(Service.CPG, m.Multicast(False, count, data))
         await a.mcast_joined(b"true")
         assert messages(await take(a, 3)) == messages(await take(b, 2)) == [b"true"]

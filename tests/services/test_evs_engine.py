@@ -97,7 +97,7 @@ def test_who_has_no_session_is_refused(replicas: Replicas) -> None:
 
 def test_a_pack_that_cannot_be_one_is_refused(replicas: Replicas) -> None:
     joined(replicas, A, b"x")
-    assert isinstance(refused(replicas.send(A, m.Multicast(None, False, 0, b"\x90"))), errors.InvalidParam)
+    assert isinstance(refused(replicas.send(A, m.Multicast(None, False, 0, pack([])))), errors.InvalidParam)
 
 
 def test_the_cluster_has_an_end_of_groups() -> None:

@@ -211,7 +211,7 @@ class CpgService(GroupClient):
 
     # ---- for GroupClient
 
-    def packed(self, destination: Any, is_safe: bool, count: int, data: bytes) -> Request:
+    def packed(self, destination: Any, is_safe: bool, count: int, data: memoryview) -> Request:
         """See `GroupClient`."""
         return m.Multicast(is_safe, count, data)
 

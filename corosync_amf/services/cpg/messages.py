@@ -35,7 +35,7 @@ class Multicast(Request, frozen=True):
 
     is_safe: bool
     count: int
-    data: bytes
+    data: memoryview
 
 
 CpgRequest = Join | Leave | Finalize | Watch | Multicast | ClientGone

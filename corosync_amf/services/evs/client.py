@@ -158,7 +158,7 @@ class EvsService(GroupClient):
 
     # ---- for GroupClient
 
-    def packed(self, destination: Any, is_safe: bool, count: int, data: bytes) -> Request:
+    def packed(self, destination: Any, is_safe: bool, count: int, data: memoryview) -> Request:
         """See `GroupClient`."""
         return m.Multicast(destination, is_safe, count, data)
 

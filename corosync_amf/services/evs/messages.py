@@ -35,7 +35,7 @@ class Multicast(Request, frozen=True):
     groups: tuple[bytes, ...] | None
     is_safe: bool
     count: int
-    data: bytes
+    data: memoryview
 
 
 EvsRequest = Open | Join | Leave | Finalize | Multicast | ClientGone
