@@ -36,7 +36,7 @@ class Retention:
         self.cleared: dict[Key, float] = {}
         self.data_bytes = 0
         self.expired = 0.0
-        """What ended until then is gone; a request that is stamped earlier, by another clock, does not bring it back."""
+        """What ended until then is gone; a request that another clock stamped earlier does not bring it back."""
         self._ends: list[tuple[float, int]] = []
         """(until, id), the earliest first; those of events that are gone stay until they are met."""
         self._armed: float | None = None
