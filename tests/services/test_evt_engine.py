@@ -492,6 +492,16 @@ def test_what_has_run_out_meanwhile_does_not_come_back() -> None:
     assert heard(replicas, A) == []
 
 
+def test_what_has_run_out_does_not_come_back_with_a_node_whose_clock_is_behind() -> None:
+    split = Split(A, D, before=lambda whole: publish(whole, A, b"1", retention=5.0))
+    split.stands.advance(5.1)
+    assert retained(split.stands) == []
+    split.stands.now -= 1.0
+    replicas = split.merge()
+    assert retained(replicas) == []
+    assert heard(replicas, A) == []
+
+
 def test_what_had_to_make_room_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "RETAINED_PER_CHANNEL_MAX", 2)
     split = Split(A, D, before=lambda whole: publish(whole, A, b"old", retention=60.0))

@@ -122,6 +122,7 @@ class EvtEngine:
             self._channels.records(),
             list(self._channels.unlinked),
             list(self._retention.cleared.items()),
+            self._retention.expired,
         )
 
     def restore(self, snapshot: m.Snapshot) -> None:
@@ -130,6 +131,7 @@ class EvtEngine:
         channels, retention = self._channels, self._retention = Channels(), Retention()
         channels.unlinked = dict.fromkeys(snapshot.unlinked)
         retention.cleared = dict(snapshot.cleared)
+        retention.expired = snapshot.expired
         for record in snapshot.channels:
             channel = channels.create(record.numbers, record.name, is_linked=record.is_linked)
             channel.evicted = record.evicted

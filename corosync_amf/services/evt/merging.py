@@ -44,7 +44,7 @@ def remnant_of(node: NodeId, state: Snapshot) -> Remnant:
         for record in chosen
     ]
     omitted = [[event.event_id for event in record.retained if event.event_id not in taken] for record in chosen]
-    return Remnant(Snapshot(state.last, channels, handles, state.unlinked, state.cleared), omitted)
+    return Remnant(Snapshot(state.last, channels, handles, state.unlinked, state.cleared, state.expired), omitted)
 
 
 def merge(
@@ -65,7 +65,7 @@ def merge(
         channel = _channel_for(channels, record, is_unlinked=is_unlinked, is_open=record.numbers[0] in handles)
         if channel is None:
             continue
-        alive = [event for event in record.retained if event.until > time]
+        alive = [event for event in record.retained if event.until > max(time, retention.expired)]
         evicted, new = channel.evicted, retention.unite(channel, alive, known, fresh)
         effects += [
             Event(client, delivered(event, wanting))

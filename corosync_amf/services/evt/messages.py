@@ -265,6 +265,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     `last` stands in the last id that was given. `unlinked` are numbers of channels that were unlinked, `cleared` keys
     of events that were cleared, with the end of their time: the oldest first, as many as a merge may have to know.
+    What ended until `expired`, in seconds since the epoch, has been removed.
     """
 
     last: int
@@ -272,6 +273,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     handles: list[HandleRecord]
     unlinked: list[int]
     cleared: list[tuple[Key, float]]
+    expired: float
 
 
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -35,6 +35,8 @@ class Retention:
         self.kept: dict[int, tuple[Channel, Retained]] = {}
         self.cleared: dict[Key, float] = {}
         self.data_bytes = 0
+        self.expired = 0.0
+        """What ended until then is gone; a request that another clock stamped earlier does not bring it back."""
         self._ends: list[tuple[float, int]] = []
         """(until, id), the earliest first; those of events that are gone stay until they are met."""
         self._armed: float | None = None
@@ -153,6 +155,7 @@ class Retention:
 
     def expire(self, time: float) -> None:
         """End what has had its time."""
+        self.expired = max(self.expired, time)
         ends = self._ends
         while ends and ends[0][0] <= time:
             event_id = heappop(ends)[1]
