@@ -226,6 +226,7 @@ class MsgWorkload:
         put_back = self._rng.random() < 0.5
         if put_back:
             self._gives_back(teller, chosen.number)
+        self.history.disordered.add(teller.connection)
         return [m.Withdraw(teller.handle, chosen.number, put_back)]
 
     def _gives_back(self, teller: Teller, number: int) -> None:
@@ -263,6 +264,8 @@ class MsgWorkload:
                     if isinstance(answer, Failed) and answer.code == ErrorCode.TIMEOUT:
                         self._gives_back(teller, asked.number)
                         ended.append(m.Withdraw(teller.handle, asked.number, True))
+                case m.Withdraw() if isinstance(answer, m.Withdrawn) and not answer.answered:
+                    teller.held.pop(asked.number, None)  # it was put back, in a partition without quorum
                 case m.Taken() if isinstance(answer, Done):
                     self._took(teller, asked.taken, self.history.confirmed)
                 case m.Taken() if answer.code == ErrorCode.NOT_EXIST:
