@@ -47,13 +47,25 @@ def test_what_is_heard_twice_or_out_of_order_is_found() -> None:
 def test_what_one_misses_is_found_unless_the_membership_changed() -> None:
     assert apart([hearing(1, 1, 2, 3), hearing(2, 2, 3, 4)]) == []
     assert len(apart([hearing(1, 1, 2, 3), hearing(2, 1, 3)])) == 1
-    changed = [
-        Hearing(node, (Terms(),), [note(1), note(10 + node, MEMBERSHIP_CLASSES[0]), note(20)]) for node in (1, 2)
-    ]
+    left = MEMBERSHIP_CLASSES[0]
+    changed = [Hearing(node, (Terms(),), [note(1), note(10 + node, left), note(20)]) for node in (1, 2)]
     changed[0].heard.insert(2, note(15))
     assert apart(changed) == []
     narrow = Hearing(2, (Terms(notification_objects=("safApp=x",)),), [note(1), note(3)])
     assert apart([hearing(1, 1, 2, 3), narrow]) == []
+
+
+def test_what_one_misses_may_be_because_the_ring_falls_apart_but_not_when_both_stay_together() -> None:
+    left = MEMBERSHIP_CLASSES[0]
+    one, other = hearing(1, 1, 2, 3), hearing(2, 1, 3)
+    one.heard.append(note(10, left))
+    other.heard.append(note(11, left))
+    assert apart([one, other]) == []
+    other.heard[-1] = note(10, left)
+    assert len(apart([one, other])) == 1
+    one, other = hearing(1, 1, 2, 3), hearing(2, 1, 3)
+    one.is_over = other.is_over = True
+    assert apart([one, other]) == []
 
 
 def test_what_the_sender_itself_does_not_hear_is_found() -> None:

@@ -34,6 +34,7 @@ CHOICES = (
 )
 REPLIES = Done | Failed | m.Identified
 UNDER_WAY_MAX = 20
+NEVER, UNKNOWN = 0, -1
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class Hearing:
     filters: tuple[Terms, ...]
     heard: list[Record] = field(default_factory=list)
     is_subscribed: bool = False
+    is_over: bool = False
 
     def wants(self, record: Record) -> bool:
         """Whether a filter matches."""
@@ -140,6 +142,7 @@ class NtfWorkload:
     def lost(self, node: NodeId, now: float) -> None:
         """See `Workload`."""
         self._callers[node].lost()
+        self._hearing[node].is_over = True
 
     def finish(self, node: NodeId, now: float) -> list[NodeEvent]:
         """See `Workload`."""
@@ -200,24 +203,29 @@ def apart(hearings: Sequence[Hearing]) -> list[str]:
     for one, other in combinations([hearing for hearing in hearings if hearing.heard], 2):
         here, there = _stretches(one, other), _stretches(other, one)
         for key in sorted(here.keys() & there.keys()):
-            mine, theirs = here[key], there[key]
-            if mine is not None and theirs is not None and mine != theirs:
+            (mine, change), (theirs, other_change) = here[key], there[key]
+            if change == other_change != UNKNOWN and mine != theirs:
                 faults.append(f"together: between {key} node {one.node} heard {mine}, node {other.node} {theirs}")
     return faults
 
 
-def _stretches(one: Hearing, other: Hearing) -> dict[tuple[int, int], list[int] | None]:
-    """What `one` heard between each two neighbours that both heard, of what `other` wants; None: membership changed."""
+def _stretches(one: Hearing, other: Hearing) -> dict[tuple[int, int], tuple[list[int], int]]:
+    """What `one` heard between each two neighbours that both heard, of what `other` wants, and the next change of the
+    membership after that (UNKNOWN: it was not heard any more; NEVER: there was none).
+
+    Stretches in which the membership changed are left out.
+    """
     common = {record.identifier for record in one.heard} & {record.identifier for record in other.heard}
-    found: dict[tuple[int, int], list[int] | None] = {}
-    begin, between, is_calm = 0, list[int](), True
-    for record in one.heard:
-        if record.identifier in common:
-            if begin:
-                found[begin, record.identifier] = between if is_calm else None
-            begin, between, is_calm = record.identifier, [], True
-        elif record.class_id in MEMBERSHIP_CLASSES:
-            is_calm = False
+    found: dict[tuple[int, int], tuple[list[int], int]] = {}
+    change, end, between = UNKNOWN if one.is_over else NEVER, 0, list[int]()
+    for record in reversed(one.heard):
+        is_change = record.class_id in MEMBERSHIP_CLASSES
+        if record.identifier in common and end:
+            found[record.identifier, end] = (between[::-1], change)
+        if is_change:
+            change, end = record.identifier, 0
+        elif record.identifier in common:
+            end, between = record.identifier, []
         elif other.wants(record):
             between.append(record.identifier)
     return found
