@@ -609,11 +609,11 @@ def test_notifications_tell_of_members_and_admin_states() -> None:
     replicas.change(left=[3])
     operate(replicas, UNLOCK, "node3")
     found = [(each.class_id[2], each.notification_object, each.states) for _, each in replicas.forwarded]  # type: ignore[attr-defined]
-    unlocked, locked, shutting = int(Admin.UNLOCKED), int(Admin.LOCKED), int(Admin.SHUTTING_DOWN)
+    unlocked, locked, shutting = 1, 2, 3
     assert found == [
-        (0x68, "safNode=node3", ((1, unlocked, shutting),)),
-        (0x65, "safNode=node4", ()),
-        (0x66, "safNode=node3", ()),
-        (0x68, "safNode=node3", ((1, shutting, locked),)),
-        (0x68, "safNode=node3", ((1, locked, unlocked),)),
+        (0x68, "safNode=node3", ((2, unlocked, shutting),)),
+        (0x65, "safNode=node4", ((1, None, int(ClusterChange.JOINED)),)),
+        (0x66, "safNode=node3", ((1, None, int(ClusterChange.LEFT)),)),
+        (0x68, "safNode=node3", ((2, shutting, locked),)),
+        (0x68, "safNode=node3", ((2, locked, unlocked),)),
     ]

@@ -132,8 +132,8 @@ class Roster:
             Log(INFO, log_line(self.view_number, members, arrived, gone, reason)),
             *self._remembered(),
             *self.told(changes, ChangeStep.COMPLETED, reason, cause),
-            *(notice(NODE_LEAVE, each.name, reason) for each in gone),
-            *(notice(NODE_JOIN, each.name, reason) for each in arrived),
+            *(notice(NODE_LEAVE, each.name, f"{named(each)}: {reason}") for each in gone),
+            *(notice(NODE_JOIN, each.name, f"{named(each)}: {reason}") for each in arrived),
         ]
 
     def _remembered(self) -> list[Effect]:

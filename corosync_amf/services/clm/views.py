@@ -81,12 +81,24 @@ NODE_LEAVE: Final = 0x66
 NODE_RECONFIGURED: Final = 0x67
 NODE_ADMIN_STATE: Final = 0x68
 _STATE_CHANGE: Final = 0x3001
-_ADMIN_STATE: Final = 1
+_CLUSTER_CHANGE, _ADMIN_STATE = 1, 2
+"""SaClmStateT."""
+_ADMIN_STATES: Final = {Admin.UNLOCKED: 1, Admin.LOCKED: 2, Admin.SHUTTING_DOWN: 3}
+"""SaClmAdminStateT."""
+_CHANGES: Final = {
+    NODE_JOIN: ClusterChange.JOINED,
+    NODE_LEAVE: ClusterChange.LEFT,
+    NODE_RECONFIGURED: ClusterChange.RECONFIGURED,
+}
 
 
 def notice(what: int, name: str, text: str, change: tuple[Admin, Admin] | None = None) -> Forward:
     """The notification that something happened to a node; `change`: its admin state before and after."""
-    states = () if change is None else ((_ADMIN_STATE, int(change[0]), int(change[1])),)
+    states: tuple[tuple[int, int | None, int], ...]
+    if change is None:
+        states = ((_CLUSTER_CHANGE, None, int(_CHANGES[what])),)
+    else:
+        states = ((_ADMIN_STATE, _ADMIN_STATES[change[0]], _ADMIN_STATES[change[1]]),)
     class_id = (18568, 3, what)
     told = Notice(_STATE_CHANGE, dn_of(name), "safApp=safClmService", class_id, text, states=states)
     return Forward(Service.NTF, told)
