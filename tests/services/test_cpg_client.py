@@ -252,6 +252,17 @@ async def test_who_reads_nothing_is_sent_no_more_than_it_can_hold(cluster: Loopb
             assert len(messages(await take(a, 20_001))) == 20_000
 
 
+async def test_a_session_that_reads_nothing_can_be_finalized(cluster: Loopback) -> None:
+    a = await on(cluster)
+    await a.join("g")
+    with anyio.move_on_after(0.5):
+        while True:
+            await a.mcast_joined([bytes(1000)] * 1000)
+    with anyio.fail_after(5):
+        await a.finalize()
+    await until_all_have(cluster, 0)
+
+
 async def test_a_session_is_in_one_group(cluster: Loopback) -> None:
     async with on(cluster) as a:
         await a.join("g")

@@ -66,6 +66,7 @@ class EvsService(GroupClient):
     async def stop(self) -> None:
         """See `ServiceClient`."""
         self._joined.clear()
+        self.discard()
         await self.request(m.Finalize(), Done)
 
     # ---- groups
