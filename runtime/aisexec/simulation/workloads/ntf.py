@@ -2,8 +2,10 @@
 
 once        a subscription hears no notification twice; ids that were not allocated beforehand grow
 own         what a client was told is sent, its own subscription has heard, if it wants it
-together    between two notifications that two subscriptions heard both, both heard the same of what both want,
-            unless the membership changed in between: each of them hears that, too
+together    between two notifications that two subscriptions heard both, both heard the same of what both want, if
+            their nodes were together: the membership, of which each of them hears, did not change in between,
+            and its next change was the same for both (while a ring falls apart, its parts may still deliver
+            different messages in the old membership)
 unique      no id was given twice, in whatever partition
 kept        what is kept under an id is what was sent with it, and all replicas keep the same
 """
