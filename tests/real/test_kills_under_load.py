@@ -165,6 +165,8 @@ async def test_nothing_acknowledged_is_lost_or_doubled_while_a_node_is_killed_tw
                         for work in (load.write, load.send, load.count_alone):
                             tasks.start_soon(load.again_and_again, work)
                     for _ in range(KILLS):
+                        seen = history.written.get(loads[2].node.name, 0)
+                        await eventually(lambda seen=seen: history.written.get(loads[2].node.name, 0) > seen, 15_000)  # type: ignore[misc]
                         await kill_and_restart(cluster, cluster.nodes[2])
                     for load in loads:
                         load.is_over = True
