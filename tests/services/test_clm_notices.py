@@ -60,9 +60,9 @@ def test_administrative_states_are_told() -> None:
     replicas = started()
     operate(replicas, NodeOperation.LOCK, "node3")
     left, joined = int(ClusterChange.LEFT), int(ClusterChange.JOINED)
-    assert told(replicas) == [(ADMIN, "safNode=node3", LOCKED), (LEAVE, "safNode=node3", left)]
+    assert told(replicas) == [(LEAVE, "safNode=node3", left), (ADMIN, "safNode=node3", LOCKED)]
     operate(replicas, NodeOperation.UNLOCK, "node3")
-    assert told(replicas) == [(ADMIN, "safNode=node3", UNLOCKED), (JOIN, "safNode=node3", joined)]
+    assert told(replicas) == [(JOIN, "safNode=node3", joined), (ADMIN, "safNode=node3", UNLOCKED)]
 
 
 def test_a_shutdown_that_waits_is_told_and_so_is_its_end() -> None:
@@ -73,8 +73,8 @@ def test_a_shutdown_that_waits_is_told_and_so_is_its_end() -> None:
     (event,) = replicas.events_for(TRACKER)
     replicas.send(TRACKER, m.Respond(event.invocation, Response.OK))
     assert [(minor, state) for minor, _, state in told(replicas)] == [
-        (ADMIN, LOCKED),
         (LEAVE, int(ClusterChange.LEFT)),
+        (ADMIN, LOCKED),
     ]
 
 

@@ -32,7 +32,9 @@ async def test_the_lock_of_a_node_that_dies_goes_to_who_waits_but_an_orphan_stay
             other.resource_open("billing") as theirs,
             other.resource_open("ledger") as ledger,
         ):
-            waiting, behind = billing.lock_async(), theirs.lock_async()
+            waiting = billing.lock_async()
+            await service.resource_open("later")  # when that is answered the request before it is in its place
+            behind = theirs.lock_async()
             with pytest.raises(errors.TimedOut):
                 await theirs.lock(lck.LockMode.PR, timeout=0.2)
             assert first.process is not None
