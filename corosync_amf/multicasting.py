@@ -5,6 +5,7 @@ message is handed over; it waits while too much is under way (flow control). Wha
 waits as public events, which are taken one by one or all that are there.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -227,7 +228,7 @@ class Batches:
             raise StopAsyncIteration from None
 
 
-class GroupClient(ServiceClient):
+class GroupClient(ServiceClient, ABC):
     """What the service objects of EVS and CPG have in common. `context` is the application's own, as in C."""
 
     versions: ClassVar[tuple[str, ...]] = ()
@@ -242,13 +243,13 @@ class GroupClient(ServiceClient):
 
     # ---- for the service to override
 
+    @abstractmethod
     def expand(self, event: Any) -> Iterable[object]:
         """The public events that one of the executive stands for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def packed(self, destination: Any, is_safe: bool, count: int, data: memoryview) -> Request:
         """The request that multicasts a pack."""
-        raise NotImplementedError
 
     # ---- events
 
