@@ -1,5 +1,7 @@
 """Nodes that CLM locks or shuts down: AMF moves the work away, then says so."""
 
+import pytest
+
 from aisexec.simulation.world import OPERATOR, World
 from corosync_amf.ais import Admin, AdminOperation, ErrorCode, HaState, Presence, Readiness
 from corosync_amf.engine import NodeCleared, NodeStanding
@@ -35,6 +37,16 @@ def test_a_lock_moves_the_work_away_and_is_answered_when_the_node_is_empty():
         Admin.UNLOCKED,
         Readiness.OUT_OF_SERVICE,
     )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_answer_comes_after_the_other_unit_has_become_active(seed: int):
+    world = started()
+    world.rng.seed(seed)
+    clm(world, 1, Admin.LOCKED)
+    while not world.forwarded:
+        world.run(0.0002)
+    assert status(world).instances[0].active == (su(2),)
 
 
 def test_an_unlock_lets_the_node_be_standby_again():

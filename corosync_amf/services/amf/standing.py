@@ -8,6 +8,7 @@ from corosync_amf.engine import Forward, NodeCleared, NodeStanding, Service
 
 from . import faults
 from .model import Node
+from .scope import is_settled
 from .turn import Turn
 
 
@@ -42,12 +43,13 @@ def stands(turn: Turn, message: NodeStanding) -> None:
 
 
 def answer(turn: Turn) -> None:
-    """Tell CLM which nodes are clear now."""
-    waiting = [fact for fact in turn.facts.nodes.values() if fact.clearing]
-    if not waiting:
+    """Tell CLM which nodes are clear now: they hold nothing, and who took their work over has done so."""
+    clearing = [node for node in turn.index.nodes.values() if turn.facts.node(node.name).clearing]
+    if not clearing:
         return
     holding = {turn.node_of(component) for held in turn.facts.assignments.values() for component in held}
-    for name, fact in turn.facts.nodes.items():
-        if fact.clearing and name not in holding:
+    for node in clearing:
+        if node.name not in holding and is_settled(turn.view, node.dn):
+            fact = turn.facts.node(node.name)
             turn.effects.append(Forward(Service.CLM, NodeCleared(fact.clearing)))
             fact.clearing = ""
