@@ -68,6 +68,8 @@ class Session:
         self.asked_apart: list[Message] = []
         self.is_apart = False
         """Whether its node has given way, and may not have brought it along yet."""
+        self.suspicions: list[str] = []
+        """Gaps in what was heard last. What is heard together with a new membership may have come after it."""
 
 
 class EvtWorkload:
@@ -149,6 +151,7 @@ class EvtWorkload:
     def lost(self, node: NodeId, now: float) -> None:
         """See `Workload`. The publisher is no more; what it was told is worth nothing if its node is lost, too."""
         session = self.sessions[node]
+        self._confirm(session)
         session.caller.lost()
         session.begin()
 
@@ -165,6 +168,7 @@ class EvtWorkload:
         that has given way hears nothing before the others have taken up what it brings."""
         session = self.sessions[node]
         if change.joined:
+            session.suspicions = []
             for followed in session.followed.values():
                 followed.excused = dict(self._sent)
         if node in change.joined:
@@ -176,6 +180,7 @@ class EvtWorkload:
     def hear(self, node: NodeId, frames: Sequence[bytes], now: float) -> list[NodeEvent]:
         """See `Workload`."""
         session = self.sessions[node]
+        self._confirm(session)
         for asked, answer in session.caller.hear(frames):
             if asked is None:
                 self._delivered(session, answer)
@@ -234,9 +239,14 @@ class EvtWorkload:
             if row in followed.live and not session.is_apart:
                 missing = [each for each in range(last + 1, number) if (row, each) not in self._failed]
                 if missing and missing[-1] > followed.excused.get(row, 0):
-                    self._fault(session, f"{data!r} came after number {last}; {missing[-1]} is missing")
+                    session.suspicions.append(f"{data!r} came after number {last}; {missing[-1]} is missing")
             followed.live.add(row)
         followed.numbers[row] = max(number, last)
+
+    def _confirm(self, session: Session) -> None:
+        for text in session.suspicions:
+            self._fault(session, text)
+        session.suspicions = []
 
     def _fault(self, session: Session, text: str) -> None:
         self.faults.append(f"node {session.node}: {text}")
@@ -245,6 +255,8 @@ class EvtWorkload:
 
     def check(self, engines: Mapping[NodeId, Engine]) -> list[str]:
         """See `Workload`."""
+        for session in self.sessions.values():
+            self._confirm(session)
         faults = list(self.faults)
         for node, engine in sorted(engines.items()):
             snapshot = engine.snapshot()
