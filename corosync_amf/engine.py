@@ -188,7 +188,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Answer a request. `safe`: not before every member holds the request (safe delivery)."""
+    """Answer a request. `safe`: not before every member holds the request and those who have the state are a quorum."""
 
     to: Origin
     message: Message
@@ -200,13 +200,15 @@ class Event:
     """Tell a client something it did not ask for just now (what the C API does with a callback).
 
     `safe`: not before every member holds what caused it. Later events of the service for that client wait behind it,
-    but for one that goes `ahead` (a transitional configuration: what waits is delivered in it).
+    but for one that goes `ahead` (a transitional configuration: what waits is delivered in it). `firm`: not before a
+    quorum that has the state holds it, in this membership or a later one; never if another state stands.
     """
 
     to: Client
     message: Message
     safe: bool = False
     ahead: bool = False
+    firm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

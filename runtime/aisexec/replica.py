@@ -41,11 +41,10 @@ from .alarms import Alarms, Armed
 from .outbox import CloseClient, Command, Local, Logged, Outbox
 from .payloads import Bundle, Gone, Return, Rung
 from .returning import Awaited, Remnants
-from .safety import SafeEvents
+from .safety import NEVER, SafeEvents
 from .standing import STALE, UNAVAILABLE, Standing
 
 NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
-NEVER: Final = 1 << 62
 REMNANT_OVERHEAD_BYTES: Final = 256
 _FAULT = Failed(ErrorCode.LIBRARY, "the service failed; see the executive's log")
 _NO_QUORUM = Failed(ErrorCode.TRY_AGAIN, "partition has no quorum")
@@ -190,13 +189,14 @@ class Replica:
             match effect:
                 case Reply(to, message, safe):
                     self._reply(to, message, safe)
-                case Event(to, message, safe, ahead):
+                case Event(to, message, safe, ahead, firm):
                     if to.node != self.local or to.number not in self.clients:
                         continue
                     if ahead:
                         self._out.event(to.number, service, message)
                     else:
-                        self._events.add(to.number, service, message, max(self.position, self._cut or 0) if safe else 0)
+                        position = max(self.position, self._cut or 0) if safe or firm else 0
+                        self._events.add(to.number, service, message, position, firm=firm)
                 case Alarm(key, delay, message):
                     armed = None if delay is None or message is None else Armed(self.order, now + delay, message)
                     self.alarms.set(service, key, armed)
@@ -235,11 +235,11 @@ class Replica:
     def is_safe(self, count: int) -> None:
         """Every member has the first `count` payloads of the present ring."""
         self.safe = count
-        if self._cut is not None:
-            self._events.is_safe(count)
         while count >= self._floor and self._unsafe and self._unsafe[0][0] <= count:
             _, client, request, message = self._unsafe.popleft()
             self._out.reply(client, request, message)
+        if self._cut is not None:
+            self._events.is_safe(count)
 
     def installed(self, cut: int) -> None:
         """A membership has taken effect; its members knew one another when `cut` payloads were delivered."""
@@ -251,6 +251,8 @@ class Replica:
         """Those who have the state are a quorum, or there need be none, if so many payloads are safe."""
         if self._floor == NEVER:
             self._floor = position
+            if self.quorate:
+                self._events.stand_firm(position)
             self.is_safe(self.safe)
 
     def new_ring(self) -> None:
@@ -273,7 +275,7 @@ class Replica:
         for _, client, request, _ in self._unsafe:
             self._out.reply(client, request, _OUTCOME_UNKNOWN)
         self._unsafe.clear()
-        self._events.settle()
+        self._events.give_way()
 
     def strangers(self) -> list[int]:
         """Clients that cannot go on in another state: a service that they use brings nothing along."""

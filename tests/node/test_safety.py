@@ -47,3 +47,40 @@ def test_what_is_safe_in_a_new_ring_lets_nothing_of_the_former_one_go() -> None:
     assert told(out) == [1, 2, 3]
     events.is_safe(2)
     assert told(out) == [4]
+
+
+def test_a_firm_event_waits_for_a_quorum_that_has_the_state_in_whatever_ring() -> None:
+    out = Outbox()
+    events = SafeEvents(out)
+    events.add(7, 1, event(1), 3, firm=True)
+    events.add(7, 1, event(2), 0)
+    events.is_safe(3)
+    assert told(out) == []
+    events.new_ring()
+    events.settle()
+    events.is_safe(9)
+    assert told(out) == []
+    events.new_ring()
+    events.settle()
+    events.stand_firm(2)
+    events.is_safe(1)
+    assert told(out) == []
+    events.is_safe(2)
+    assert told(out) == [1, 2]
+    events.add(7, 1, event(3), 2, firm=True)
+    events.add(7, 1, event(4), 3, firm=True)
+    assert told(out) == [3]
+
+
+def test_what_is_firm_has_not_happened_when_another_state_stands() -> None:
+    out = Outbox()
+    events = SafeEvents(out)
+    events.add(7, 1, event(1), 3, firm=True)
+    events.add(7, 1, event(2), 0)
+    events.add(7, 2, event(3), 3, firm=True)
+    events.new_ring()
+    events.give_way()
+    assert told(out) == [2]
+    events.stand_firm(0)
+    events.is_safe(5)
+    assert told(out) == []

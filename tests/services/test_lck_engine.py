@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from corosync_amf import errors
-from corosync_amf.engine import Client, Done, Effect, Message, Origin
+from corosync_amf.engine import Client, Done, Effect, Event, Message, Origin
 from corosync_amf.errors import AisError
 from corosync_amf.services.lck import engine as lck_engine
 from corosync_amf.services.lck import messages as m
@@ -81,6 +81,16 @@ def test_a_free_resource_is_granted_with_the_order_number_as_its_token() -> None
     assert granted(ask(replicas, A, 1)) == replicas.order
     unlock(replicas, A, 1)
     assert granted(ask(replicas, B, 1)) == replicas.order
+
+
+def test_a_client_hears_of_a_grant_when_a_quorum_holds_it() -> None:
+    """Else another state, that lacks it, could stand and give the same token again."""
+    replicas = ready()
+    assert replicas.send(A, m.Lock(1, 1, EX, 0, 0)).safe
+    assert not replicas.send(B, m.Lock(1, 1, EX, 0, 0)).safe  # it waits
+    assert replicas.send(A, m.Withdraw(1)).safe
+    effects = replicas.engines[1].apply(m.Unlock(1), Origin(A, 9, 100))
+    assert [effect.firm for effect in effects if isinstance(effect, Event)] == [True]
 
 
 def test_an_exclusive_request_waits_and_is_granted_by_the_unlock() -> None:

@@ -4,7 +4,8 @@
     deadlock     whether a request would wait for itself
 
 Nothing is granted in a partition without quorum, but everything can be given up there. What waits is looked at again
-when there is a quorum.
+when there is a quorum. Clients hear of a grant when a quorum holds it: then no other state can stand that lacks it, and
+give the same token again.
 
 Source: SAI-AIS-LCK-B.03.01 chapter 3.
 """
@@ -169,7 +170,7 @@ class LckEngine:
             claim = Claim(handle, each.lock, each.mode, each.flags, each.waiter_signal)
             answer, told = self._decide(claim, origin.order)
             if isinstance(answer, m.Verdict):
-                effects.append(Event(each.client, m.Decided(each.lock, answer)))
+                effects.append(Event(each.client, m.Decided(each.lock, answer), firm=_is_grant(answer)))
             effects += told
         return effects
 
@@ -185,7 +186,7 @@ class LckEngine:
             raise InvalidParam(f"lock {message.lock} is there already")
         claim = Claim(handle, message.lock, message.mode, message.flags, message.waiter_signal)
         answer, told = self._decide(claim, origin.order)
-        return [Reply(origin, answer), *told]
+        return [Reply(origin, answer, safe=_is_grant(answer)), *told]
 
     def _decide(self, claim: Claim, token: int) -> tuple[m.LockReply, list[Effect]]:
         """Grant, refuse or queue a new claim; and tell those who now hold what somebody waits for."""
@@ -208,7 +209,7 @@ class LckEngine:
         resource.waiting[claim] = None
         requests = ((claim.waiter_signal, mode),)
         return WAITS, [
-            Event(held.client, m.Waiting(held.lock, requests))
+            Event(held.client, m.Waiting(held.lock, requests), firm=True)
             for held in resource.held
             if held.excludes(mode) and held.handle.wants_waiters
         ]
@@ -225,7 +226,7 @@ class LckEngine:
         if claim is None:
             return [Reply(origin, m.Withdrawn(None))]
         if claim.token is not None:
-            return [Reply(origin, m.Withdrawn(claim.token))]
+            return [Reply(origin, m.Withdrawn(claim.token), safe=True)]
         self._store.remove(claim)
         return [Reply(origin, m.Withdrawn(None)), *self._granted((claim.resource,), origin.order)]
 
@@ -249,15 +250,19 @@ class LckEngine:
                 continue
             granted = resource.grant_waiting(token)
             verdict = m.Verdict(GRANTED, token)
-            effects += [Event(claim.client, m.Decided(claim.lock, verdict)) for claim in granted]
+            effects += [Event(claim.client, m.Decided(claim.lock, verdict), firm=True) for claim in granted]
             for claim in granted:
                 if claim.handle.wants_waiters:
                     requests = tuple(
                         (each.waiter_signal, each.mode) for each in resource.waiting if claim.excludes(each.mode)
                     )
                     if requests:
-                        effects.append(Event(claim.client, m.Waiting(claim.lock, requests)))
+                        effects.append(Event(claim.client, m.Waiting(claim.lock, requests), firm=True))
         return effects
+
+
+def _is_grant(answer: m.LockReply) -> bool:
+    return isinstance(answer, m.Verdict) and answer.token is not None
 
 
 def _holds(handle: Handle) -> bool:

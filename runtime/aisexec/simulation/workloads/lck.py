@@ -179,6 +179,7 @@ class LckWorkload:
     def hear(self, node: NodeId, frames: Sequence[bytes], now: float) -> list[NodeEvent]:
         """See `Workload`."""
         session = self._sessions[node]
+        unknown: list[int] = []
         for asked, answer in session.caller.hear(frames):
             match asked, answer:
                 case None, _:
@@ -187,6 +188,9 @@ class LckWorkload:
                     self._opened(session, number, answer)
                 case m.Lock(_, lock), m.Verdict():
                     self._verdict(session, lock, answer)
+                case m.Lock(_, lock), Failed(ErrorCode.TIMEOUT):
+                    unknown.append(lock)
+                    session.requests.pop(lock, None)
                 case m.Lock(_, lock), Failed(code):
                     self._expect(code in (ErrorCode.TRY_AGAIN, ErrorCode.BAD_HANDLE), f"a request got error {code}")
                     session.requests.pop(lock, None)
@@ -201,7 +205,7 @@ class LckWorkload:
                     session.empty.discard(name) if left else session.empty.add(name)
                 case _:
                     pass
-        return []
+        return [session.caller.request(*map(m.Unlock, unknown))] if unknown else []
 
     def _opened(self, session: Session, number: int, answer: Any) -> None:
         session.opening.discard(number)
@@ -228,14 +232,20 @@ class LckWorkload:
         request = session.requests.get(lock)
         if request is None:
             return
-        self._expect(request.given_up or token == request.token, f"withdrawing {request} gave {token}")
         if token is None:
+            self._expect(request.given_up or request.token is None, f"{request} was granted, and then withdrawn")
             del session.requests[lock]
+        elif request.token is None:
+            self._verdict(session, lock, m.Verdict(int(LockStatus.GRANTED), token))  # told before the event
+        else:
+            self._expect(token == request.token, f"withdrawing {request} gave {token}")
 
     def _verdict(self, session: Session, lock: int, verdict: m.Verdict) -> None:
         request = session.requests.get(lock)
         if request is None or (request.given_up and verdict.status == LockStatus.GRANTED):
             return
+        if request.token is not None and verdict.token == request.token:
+            return  # a withdrawal told it already
         self._expect(request.token is None, f"{request} was decided twice")
         if verdict.status != LockStatus.GRANTED:
             del session.requests[lock]
