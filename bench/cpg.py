@@ -4,12 +4,7 @@ Every client sends; a rate counts what is delivered to every one of the three (t
 that of the three executives and the three clients together.
 """
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,9 +12,12 @@ from tempfile import TemporaryDirectory
 import anyio
 
 from bench.common import RUNS, Row, print_table, repeat
-from corosync_amf.development import DevelopmentCluster, development_cluster
+from bench.workers import Worker, command_of, latency, workers
+from corosync_amf.development import development_cluster
 
 TICKS = os.sysconf("SC_CLK_TCK")
+WARM_UP = 0.3
+"""Seconds, as in the workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,64 +33,12 @@ BATCHES = Load(100, batch=500)
 SIXTY_KB = Load(60_000)
 
 
-class Member:
-    """One client in a process of its own; see `bench.cpg_member`."""
-
-    def __init__(self, address: str, members: int) -> None:
-        options = {"address": address, "members": members}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.cpg_member", json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def tell(self, **order: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> dict[str, float]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("a client of the benchmark has died")
-        answer: dict[str, float] = json.loads(line)
-        return answer
-
-    def stop(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
-        self._process.stdout.close()
-
-
-@contextmanager
-def _members(cluster: DevelopmentCluster) -> Iterator[list[Member]]:
-    members: list[Member] = []
-    try:
-        for node in cluster.nodes:
-            members.append(Member(str(node.socket_path), len(cluster.nodes)))
-        for member in members:
-            member.answer()  # all have joined
-        yield members
-    finally:
-        for member in members:
-            member.stop()
-
-
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def rate(members: list[Member], executives: list[int], load: Load, seconds: float) -> tuple[float, float]:
+def rate(members: list[Worker], executives: list[int], load: Load, seconds: float) -> tuple[float, float]:
     """Messages a second that every member gets, and CPU seconds of all processes for a million of them."""
     everybody = [*executives, *(member.pid for member in members)]
     for member in members:
@@ -104,18 +50,6 @@ def rate(members: list[Member], executives: list[int], load: Load, seconds: floa
         member.answer()  # nothing is on the way any more
     slowest = min(answer["rate"] for answer in delivered)
     return slowest, cpu / (slowest * (seconds + WARM_UP)) * 1e6
-
-
-WARM_UP = 0.3
-
-
-def latency(members: list[Member], count: int) -> float:
-    """Milliseconds from the call to the own delivery, median over all members, one message at a time."""
-    medians = []
-    for member in members:
-        member.tell(order="latency", count=count)
-        medians.append(member.answer()["median"] * 1000)
-    return sorted(medians)[1]
 
 
 def run(*, quick: bool) -> None:
@@ -141,7 +75,11 @@ async def _measure(rows: list[Row], quick: bool) -> None:
         async with development_cluster(amf_conf) as cluster:
             await cluster.until(lambda status: len(status.cluster.members) == len(cluster.nodes), "three members")
             executives = [node.process.pid for node in cluster.nodes if node.process is not None]
-            with _members(cluster) as members:
+            commands = [
+                command_of("bench.cpg_member", {"address": str(node.socket_path), "members": len(cluster.nodes)})
+                for node in cluster.nodes
+            ]
+            with workers(commands) as members:
                 repeat([rows[6]], lambda: [latency(members, 20 if quick else 200)], runs)
                 for number, load in enumerate((SINGLE, BATCHES)):
                     pair = rows[2 * number : 2 * number + 2]

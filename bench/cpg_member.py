@@ -1,14 +1,12 @@
 """One client of the CPG benchmark. Orders come as JSON lines on standard input, answers go to standard output."""
 
-import json
+import os
 import statistics
-import sys
 import time
-from typing import Any
 
 import anyio
-import anyio.to_thread
 
+from bench.workers import answer, obey, options
 from corosync_amf.services import cpg
 
 WARM_UP = 0.3
@@ -29,7 +27,7 @@ class Member:
 
     async def receive(self) -> None:
         """Take what comes in batches; the first one tells who is there."""
-        me = (self.session.local_get(), _pid())
+        me = (self.session.local_get(), os.getpid())
         async for batch in self.session.batches():
             for event in batch:
                 if type(event) is cpg.Delivered:
@@ -90,38 +88,16 @@ class Member:
             took.append(time.monotonic() - start)
         answer(median=statistics.median(took))
 
-    async def obey(self) -> None:
-        """Carry out one order after the other."""
-        await self.complete.wait()
-        answer(complete=1)
-        while line := await anyio.to_thread.run_sync(sys.stdin.readline):
-            values: dict[str, Any] = json.loads(line)
-            match values.pop("order"):
-                case "load":
-                    await self.load(**values)
-                case "latency":
-                    await self.latency(**values)
-                case other:
-                    raise ValueError(other)
-
-
-def _pid() -> int:
-    import os
-
-    return os.getpid()
-
-
-def answer(**facts: float) -> None:
-    print(json.dumps(facts), flush=True)
-
 
 async def main() -> None:
-    options = json.loads(sys.argv[1])
-    async with cpg.initialize(address=options["address"]) as session, anyio.create_task_group() as tasks:
-        member = Member(session, options["members"])
+    given = options()
+    async with cpg.initialize(address=given["address"]) as session, anyio.create_task_group() as tasks:
+        member = Member(session, given["members"])
         tasks.start_soon(member.receive)
         await session.join(GROUP)
-        await member.obey()
+        await member.complete.wait()
+        answer(complete=1)
+        await obey(load=member.load, latency=member.latency)
         tasks.cancel_scope.cancel()
 
 

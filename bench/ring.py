@@ -4,17 +4,15 @@ Every node sends; a rate counts what is delivered to every one of the three (the
 what the client library makes of many messages: one payload with some hundred of them, packed and unpacked by msgspec.
 """
 
-import json
 import os
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.common import RUNS, Row, print_table, repeat
+from bench.workers import Worker, command_of, latency, workers
 from tests.real.namespaces import Machines, have_namespaces
 
 NODES = (1, 2, 3)
@@ -38,54 +36,20 @@ SIXTY_KB = Load(60_000, 60)
 MEGABYTE = Load(1_000_000, 6)
 
 
-class Member:
-    """One node in a process of its own; see `bench.ring_member`."""
-
-    def __init__(self, node: int, addresses: Addresses, prefix: Sequence[str]) -> None:
-        options = {"node": node, "key": KEY.hex(), "addresses": addresses}
-        self._process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "bench.ring_member", json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def tell(self, **order: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> dict[str, float]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("a node of the benchmark has died")
-        answer: dict[str, float] = json.loads(line)
-        return answer
-
-    def stop(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
-        self._process.stdout.close()
-
-
 @contextmanager
-def ring(machines: Machines | None = None) -> Iterator[list[Member]]:
+def ring(machines: Machines | None = None) -> Iterator[list[Worker]]:
     """Three members that have formed a ring, on loopback or each on a machine (a network namespace) of its own."""
-    members: list[Member] = []
-    try:
-        addresses = _free_ports() if machines is None else {node: (machines.ipv4(node), 5405) for node in NODES}
-        for node in NODES:
-            members.append(Member(node, addresses, machines.command(node) if machines else ()))
-        for member in members:
-            member.answer()  # the ring is formed
+    addresses = _free_ports() if machines is None else {node: (machines.ipv4(node), 5405) for node in NODES}
+    commands = [
+        command_of(
+            "bench.ring_member",
+            {"node": node, "key": KEY.hex(), "addresses": addresses},
+            machines.command(node) if machines else (),
+        )
+        for node in NODES
+    ]
+    with workers(commands) as members:
         yield members
-    finally:
-        for member in members:
-            member.stop()
 
 
 def _free_ports() -> Addresses:
@@ -99,7 +63,7 @@ def _free_ports() -> Addresses:
             sock.close()
 
 
-def rate(members: list[Member], load: Load, seconds: float) -> float:
+def rate(members: list[Worker], load: Load, seconds: float) -> float:
     """Messages a second that every member gets."""
     for member in members:
         member.tell(order="load", size=load.size, outstanding=load.outstanding, batch=load.batch, seconds=seconds)
@@ -109,16 +73,7 @@ def rate(members: list[Member], load: Load, seconds: float) -> float:
     return min(delivered)
 
 
-def latency(members: list[Member], count: int) -> float:
-    """Milliseconds from `multicast` to the own delivery, median over all members, one message at a time."""
-    medians = []
-    for member in members:
-        member.tell(order="latency", count=count)
-        medians.append(member.answer()["median"] * 1000)
-    return sorted(medians)[1]
-
-
-def idle(members: list[Member], seconds: float) -> tuple[float, float]:
+def idle(members: list[Worker], seconds: float) -> tuple[float, float]:
     """Share of one CPU in percent, and resident megabytes, of the greediest member."""
     for member in members:
         member.tell(order="idle", seconds=seconds)

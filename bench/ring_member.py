@@ -1,19 +1,17 @@
 """One node of the ring benchmark. Orders come as JSON lines on standard input, answers go to standard output."""
 
-import json
 import os
 import statistics
 import sys
 import time
 from functools import partial
-from typing import Any
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from aisexec.groups import Configuration, ConfigurationKind, Delivered, Happening
 from aisexec.groups.embedded import EmbeddedGroup, EmbeddedOptions
+from bench.workers import answer, obey, options
 
 WARM_UP = 0.25
 SMALL = 1000
@@ -116,28 +114,13 @@ class Member:
         await anyio.sleep(seconds)
         answer(cpu=(time.process_time() - cpu) / (time.monotonic() - start), resident=resident_bytes())
 
+    async def tell_formed(self) -> None:
+        answer(formed=self.formed_after)
+
     async def obey(self) -> None:
         await self.formed.wait()
-        answer(formed=self.formed_after)
-        while line := await anyio.to_thread.run_sync(sys.stdin.readline):
-            values: dict[str, Any] = json.loads(line)
-            match values.pop("order"):
-                case "load":
-                    await self.load(**values)
-                case "latency":
-                    await self.latency(**values)
-                case "idle":
-                    await self.idle(**values)
-                case "formed":
-                    answer(formed=self.formed_after)
-                case "counters":
-                    answer(**self.group.counters)
-                case other:
-                    raise ValueError(other)
-
-
-def answer(**facts: float) -> None:
-    print(json.dumps(facts), flush=True)
+        await self.tell_formed()
+        await obey(load=self.load, latency=self.latency, idle=self.idle, formed=self.tell_formed)
 
 
 def resident_bytes() -> int:
@@ -146,9 +129,9 @@ def resident_bytes() -> int:
 
 
 async def main() -> None:
-    options = json.loads(sys.argv[1])
-    addresses = {int(node): (address, port) for node, (address, port) in options["addresses"].items()}
-    member = Member(options["node"], bytes.fromhex(options["key"]), addresses)
+    given = options()
+    addresses = {int(node): (address, port) for node, (address, port) in given["addresses"].items()}
+    member = Member(given["node"], bytes.fromhex(given["key"]), addresses)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(member.group.run, member.deliver))
         await member.obey()
