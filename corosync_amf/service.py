@@ -55,6 +55,7 @@ U = TypeVar("U")
 Handler = Callable[[Any], Any]
 
 FINALIZE_SECONDS = 10.0
+GIVE_BACK_SECONDS = 5.0
 INVOCATION_FIRST = 1 << 32
 """Where the invocation numbers begin that the library gives; applications' own are usually small."""
 
@@ -363,8 +364,21 @@ class ServiceClient(EventClient):
         """See `EventClient`."""
         if not self.is_stale:
             return  # `stop` has done that
+        self.release(ClientGone())
+
+    async def give_back(self, message: Request) -> None:
+        """Give something back, with patience; without an answer it is given back as soon as may be, at the latest when
+        the connection ends.
+        """
         try:
-            self.session.post(self.service, ClientGone())
+            await self.request(message, Done, timeout=GIVE_BACK_SECONDS)
+        except (Library, Transient):
+            self.release(message)  # the first one may not have gone out; a second one does no harm
+
+    def release(self, message: Request) -> None:
+        """Give something back without waiting."""
+        try:
+            self.session.post(self.service, message, is_owed=True)
         except AisError:
             pass  # the executive releases what a lost client had
 

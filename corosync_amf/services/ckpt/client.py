@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from corosync_amf.engine import Done, Request, Service
-from corosync_amf.errors import AisError, BadHandle, Exist, InvalidParam, Library, NotExist, TooBig, Transient
+from corosync_amf.engine import Done, Service
+from corosync_amf.errors import AisError, BadHandle, Exist, InvalidParam, NotExist, TooBig
 from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_name
 from corosync_amf.session import Session
 
@@ -23,7 +23,6 @@ from .checkpoint import Checkpoint, SectionsChanged, stream_of
 from .messages import Tracking
 from .values import Callback, CreationAttributes, OpenFlags
 
-CLOSE_SECONDS = 5.0
 NOWHERE = 0
 """The number of no stream."""
 
@@ -63,7 +62,7 @@ class CkptService(ServiceClient):
         for checkpoint in list(self._open.values()):
             checkpoint.shut()
         if numbers:
-            await self.close_handles(numbers)
+            await self.give_back(m.Close(tuple(numbers)))
 
     def _stream_of(self, event: Any) -> int:
         if not isinstance(event, m.Changed | m.HandleLost):
@@ -252,20 +251,6 @@ class CkptService(ServiceClient):
         self._open.pop(checkpoint.number, None)
         self._tracked.discard(checkpoint.number)
         self.session.detach(stream_of(checkpoint.number))
-
-    async def close_handles(self, numbers: Sequence[int]) -> None:
-        """Give handles back, with patience: what could not be given back stays open until the connection ends."""
-        try:
-            await self.request(m.Close(tuple(numbers)), Done, timeout=CLOSE_SECONDS)
-        except (Library, Transient):
-            pass  # the executive closes what a lost client had open
-
-    def release(self, message: Request) -> None:
-        """Give something back without waiting."""
-        try:
-            self.session.post(Service.CKPT, message)
-        except AisError:
-            pass  # the executive gives back what a lost client had
 
 
 def initialize(

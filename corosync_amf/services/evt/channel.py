@@ -71,7 +71,7 @@ class Channel:
         """
         self.check_open()
         self.shut()
-        await self.service.close_handles([self.number])
+        await self.service.give_back(m.Close((self.number,)))
 
     def shut(self) -> None:
         """The handle is no longer valid; who iterates over a subscription sees the end."""

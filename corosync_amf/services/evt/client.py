@@ -11,12 +11,12 @@ Source: SAI-AIS-EVT-B.03.01 chapter 3.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from corosync_amf.engine import Done, Request, Service
-from corosync_amf.errors import AisError, BadFlags, BadHandle, Library, TooBig, Transient, TryAgain
+from corosync_amf.engine import Done, Service
+from corosync_amf.errors import AisError, BadFlags, BadHandle, TooBig, TryAgain
 from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_flags, check_name
 from corosync_amf.session import Session
 
@@ -27,7 +27,6 @@ from .event import Event
 from .subscription import Subscription
 from .values import LIMITS, Callback, ChannelOpenFlags, LimitId
 
-CLOSE_SECONDS: Final = 5.0
 FIRST_STREAM: Final = -(1 << 40)
 """Streams of subscriptions have numbers from here downwards."""
 
@@ -72,7 +71,7 @@ class EvtService(ServiceClient):
         for channel in list(self._open.values()):
             channel.shut()
         if numbers:
-            await self.close_handles(numbers)
+            await self.give_back(m.Close(tuple(numbers)))
 
     def take(self, limit: int | None = None) -> list[Any]:
         """See `ServiceClient`. What has come meanwhile may be more urgent, or too much."""
@@ -211,20 +210,6 @@ class EvtService(ServiceClient):
     def forget(self, channel: Channel) -> None:
         """The handle is closed."""
         self._open.pop(channel.number, None)
-
-    async def close_handles(self, numbers: Sequence[int]) -> None:
-        """Give handles back, with patience: what could not be given back stays open until the connection ends."""
-        try:
-            await self.request(m.Close(tuple(numbers)), Done, timeout=CLOSE_SECONDS)
-        except (Library, Transient):
-            pass  # the executive closes what a lost client had open
-
-    def release(self, message: Request) -> None:
-        """Give something back without waiting."""
-        try:
-            self.session.post(Service.EVT, message)
-        except AisError:
-            pass  # the executive gives back what a lost client had
 
     def new_subscription(self, channel: Channel, subscription_id: int, queue_length: int) -> Subscription:
         """A subscription, known before its first event can come."""

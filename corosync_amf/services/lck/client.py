@@ -8,12 +8,11 @@ Source: SAI-AIS-LCK-B.03.01 chapter 3.
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from corosync_amf.engine import Done, Request, Service
-from corosync_amf.errors import AisError, BadHandle, Library, NoResources, TooBig, Transient, TryAgain
+from corosync_amf.engine import Done, Service
+from corosync_amf.errors import AisError, BadHandle, NoResources, TooBig, TryAgain
 from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_flags, check_name
 from corosync_amf.session import Session
 
@@ -35,7 +34,6 @@ from .values import (
     ResourceStatus,
 )
 
-CLOSE_SECONDS: Final = 5.0
 NOWHERE: Final = 0
 """The number of no stream."""
 
@@ -77,7 +75,7 @@ class LckService(ServiceClient):
         for resource in list(self._resources.values()):
             resource.shut()
         if numbers:
-            await self.close_handles(numbers)
+            await self.give_back(m.Close(tuple(numbers)))
 
     def _stream_of(self, event: Any) -> int:
         """What the executive tells changes locks at once, and becomes public events."""
@@ -246,20 +244,6 @@ class LckService(ServiceClient):
     def forget(self, resource: Resource) -> None:
         """The handle is closed."""
         self._resources.pop(resource.number, None)
-
-    async def close_handles(self, numbers: Sequence[int]) -> None:
-        """Give handles back, with patience: what could not be given back stays open until the connection ends."""
-        try:
-            await self.request(m.Close(tuple(numbers)), Done, timeout=CLOSE_SECONDS)
-        except (Library, Transient):
-            self.release(m.Close(tuple(numbers)))
-
-    def release(self, message: Request) -> None:
-        """Give something back without waiting."""
-        try:
-            self.session.post(Service.LCK, message, is_owed=True)
-        except AisError:
-            pass  # the executive releases what a lost client had
 
 
 def initialize(

@@ -65,7 +65,7 @@ class Resource:
         """
         self.check()
         self.shut()
-        await self.service.close_handles([self.number])
+        await self.service.give_back(m.Close((self.number,)))
 
     def shut(self, reason: str | None = None) -> list[Lock]:
         """The handle is not valid any more, nor are its locks; returned are those that were held."""

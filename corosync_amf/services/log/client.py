@@ -8,11 +8,11 @@ Source: SAI-AIS-LOG-A.02.01 chapter 3.
 """
 
 import itertools
-from collections.abc import Collection, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 from corosync_amf.engine import Done, Service
-from corosync_amf.errors import AisError, BadHandle, Library, TooBig, Transient
+from corosync_amf.errors import AisError, BadHandle, TooBig
 from corosync_amf.following import Following
 from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_int, check_name
 from corosync_amf.session import Session
@@ -30,8 +30,6 @@ from .values import (
     StreamOpenFlags,
     StreamStatus,
 )
-
-CLOSE_SECONDS: Final = 5.0
 
 
 class LogService(ServiceClient):
@@ -58,7 +56,7 @@ class LogService(ServiceClient):
         for stream in list(self._open.values()):
             stream.shut()
         if numbers:
-            await self.close_handles(numbers)
+            await self.give_back(m.Close(tuple(numbers)))
 
     def translate(self, message: Any) -> object | None:
         """See `ServiceClient`."""
@@ -92,7 +90,7 @@ class LogService(ServiceClient):
             stream = self._prepared(request)
             try:
                 opened = await self.request(
-                    request, m.Opened, timeout=timeout, late=lambda _: self._release(request.handle)
+                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
                 )
             except BaseException:
                 self.forget(stream)
@@ -146,7 +144,7 @@ class LogService(ServiceClient):
 
     def _opened(self, stream: Stream, opened: m.Opened) -> Stream:
         if not self.is_open:
-            self._release(stream.number)
+            self.release(m.Close((stream.number,)))
             raise BadHandle("the service was finalized meanwhile")
         stream.begin(opened.attributes)
         return stream
@@ -217,13 +215,6 @@ class LogService(ServiceClient):
         """The handle is closed."""
         self._open.pop(stream.number, None)
 
-    async def close_handles(self, numbers: Sequence[int]) -> None:
-        """Give handles back, with patience: what could not be given back stays open until the connection ends."""
-        try:
-            await self.request(m.Close(tuple(numbers)), Done, timeout=CLOSE_SECONDS)
-        except (Library, Transient):
-            pass  # the executive closes what a lost client had open
-
     def hand_over(self, request: m.Write | m.WriteNotification, invocation: int) -> Pending[None]:
         """A record of whose outcome no event tells."""
         self.check_open()
@@ -233,12 +224,6 @@ class LogService(ServiceClient):
                 raise answer
 
         return self.session.submit(Service.LOG, request, m.Written, invocation=invocation, outcome=outcome)
-
-    def _release(self, number: int) -> None:
-        try:
-            self.session.post(Service.LOG, m.Close((number,)))
-        except AisError:
-            pass  # the executive closes what a lost client had open
 
 
 def initialize(

@@ -81,7 +81,7 @@ class Stream:
         """
         self._check()
         self.shut()
-        await self._service.close_handles([self.number])
+        await self._service.give_back(m.Close((self.number,)))
 
     def shut(self) -> None:
         """The handle is no longer valid."""

@@ -9,8 +9,7 @@ Source: SAI-AIS-MSG-B.03.01 chapter 3.
 """
 
 import itertools
-from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import anyio
 
@@ -20,8 +19,6 @@ from corosync_amf.errors import (
     AisError,
     BadHandle,
     InvalidParam,
-    Library,
-    Transient,
 )
 from corosync_amf.service import (
     SUPPORTED,
@@ -48,8 +45,6 @@ from .values import (
     QueueOpenFlags,
     QueueStatus,
 )
-
-CLOSE_SECONDS: Final = 5.0
 
 
 class MsgService(SendingClient):
@@ -79,7 +74,7 @@ class MsgService(SendingClient):
         queues = [self._open[number] for number in sorted(self._open) if self._open[number].is_open]
         taken = tuple(itertools.chain.from_iterable(queue.shut() for queue in queues))
         if queues:
-            await self.close_handles([queue.number for queue in queues], taken)
+            await self.give_back(m.Close(tuple(queue.number for queue in queues), taken))
 
     def translate(self, message: Any) -> object | None:
         """See `ServiceClient`."""
@@ -320,13 +315,6 @@ class MsgService(SendingClient):
     def forget(self, queue: Queue) -> None:
         """The queue is closed."""
         self._open.pop(queue.number, None)
-
-    async def close_handles(self, numbers: Sequence[int], taken: tuple[int, ...]) -> None:
-        """Give queues back, with patience: what could not be given back stays open until the connection ends."""
-        try:
-            await self.request(m.Close(tuple(numbers), taken), Done, timeout=CLOSE_SECONDS)
-        except (Library, Transient):
-            pass  # the executive closes what a lost client had open
 
 
 def _name(name: object, what: str = "name") -> str:

@@ -81,7 +81,7 @@ class Queue:
         self._check()
         taken = self.shut()
         try:
-            await self._service.close_handles((self.number,), taken)
+            await self._service.give_back(m.Close((self.number,), taken))
         finally:
             self._service.forget(self)
 

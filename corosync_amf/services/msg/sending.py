@@ -209,13 +209,6 @@ class SendingClient(ServiceClient):
             self._settled.extend(settled)
             raise
 
-    def release(self, message: Request) -> None:
-        """Give something back without waiting."""
-        try:
-            self.session.post(Service.MSG, message)
-        except AisError:
-            pass  # the executive gives back what a lost client had
-
 
 def _sendable(destination: object, message: object, timeout: float | None) -> tuple[str, m.Body]:
     name, body = name_of(destination, "destination"), body_of(message)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self
 
 from corosync_amf.engine import Done, Service
-from corosync_amf.errors import AisError, BadHandle, Exist, InvalidParam, Library, NotExist, Transient
+from corosync_amf.errors import BadHandle, Exist, InvalidParam, Library, NotExist, Transient
 from corosync_amf.service import SUPPORTED, Opening, ServiceClient, check_int
 from corosync_amf.session import Session
 from corosync_amf.wire import decode
@@ -230,7 +230,7 @@ class NtfService(ServiceClient):
             raise Exist(f"subscription {number} is there already")
         subscription = self._subscriptions[number] = Subscription(self, number)
         try:
-            await self.request(m.Subscribe(number, terms), Done, late=lambda _: self._release(number))
+            await self.request(m.Subscribe(number, terms), Done, late=lambda _: self.release(m.Unsubscribe(number)))
         except BaseException:
             self._forget(subscription)
             raise
@@ -255,12 +255,6 @@ class NtfService(ServiceClient):
         try:
             await self.request(m.Unsubscribe(number), Done, timeout=CLOSE_SECONDS)
         except (Library, NotExist, Transient):
-            pass  # the executive forgets a lost client
-
-    def _release(self, number: int) -> None:
-        try:
-            self.post(m.Unsubscribe(number))
-        except AisError:
             pass  # the executive forgets a lost client
 
     def _forget(self, subscription: Subscription) -> None:
