@@ -172,7 +172,8 @@ class Membership:
 
     `members` are in ascending order; `members[0]` is the coordinator. A node that died and came back at once is in
     `left` and in `joined`. `order` and `time` are as in `Origin`; `reasons` says in words why a node left; `ring_seq`
-    grows with every ring.
+    grows with every ring. `highest`: by service, what `Numbering` says in the states of all members, also of those that
+    gave way.
     """
 
     members: tuple[NodeId, ...]
@@ -184,6 +185,7 @@ class Membership:
     time: float = 0.0
     reasons: Mapping[NodeId, str] = field(default_factory=dict)
     ring_seq: int = 0
+    highest: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +310,15 @@ class Roster(Protocol):
 
     def is_member(self, node_id: NodeId) -> bool:
         """Whether the node is in the ring and not locked."""
+
+
+@runtime_checkable
+class Numbering(Protocol):
+    """An engine whose numbers grow for every client, also for one whose partition gave way (`Membership.highest`)."""
+
+    @property
+    def highest(self) -> int:
+        """The highest number that was given."""
 
 
 def failed(error: AisError) -> Failed:

@@ -5,6 +5,7 @@ A new configuration starts a new entry; what belonged to the former ring only is
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from corosync_amf.ais import NodeId
@@ -71,10 +72,11 @@ class Entry:
         all_seen: bool,
         era: int,
         time: float,
+        highest: tuple[tuple[int, int], ...],
     ) -> sync.Hello:
         """What this node says of itself; `former` are the members that it knew last."""
         reasons = tuple((node, self.configuration.reason) for node in former if node not in self.members)
-        return sync.Hello(*self.number, facts, state, former, all_seen, era, time, reasons)
+        return sync.Hello(*self.number, facts, state, former, all_seen, era, time, reasons, highest)
 
     def conclude(self, quorum: QuorumOptions) -> sync.Verdict:
         """All hellos are in: decide whose state stands, and set `change`."""
@@ -92,6 +94,7 @@ class Entry:
             time=verdict.time,
             reasons={node: why for node, why in verdict.reasons.items() if node in verdict.left},
             ring_seq=self.configuration.ring_id.seq,
+            highest=_highest(self.hellos.values()),
         )
         may_act = quorum.enabled and self.change.quorate
         self.quorate_seq = self.configuration.ring_id.seq if may_act else verdict.quorate_seq
@@ -100,3 +103,11 @@ class Entry:
     def next_chunks(self, count: int) -> list[sync.Chunk]:
         """At most `count` further parts of the snapshot that this node sends."""
         return [self.outgoing.popleft() for _ in range(min(count, len(self.outgoing)))]
+
+
+def _highest(hellos: Iterable[sync.Hello]) -> dict[int, int]:
+    highest: dict[int, int] = {}
+    for hello in hellos:
+        for service, number in hello.highest:
+            highest[service] = max(number, highest.get(service, 0))
+    return highest

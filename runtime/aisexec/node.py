@@ -359,6 +359,7 @@ class Node:
             all_seen=self._all_seen,
             era=self.options.era,
             time=self._wall(now),
+            highest=self._replica.highest(),
         )
         self._out.payloads.append(encode(hello))
 

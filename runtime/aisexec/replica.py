@@ -27,6 +27,7 @@ from corosync_amf.engine import (
     Message,
     Multicast,
     NodeLocal,
+    Numbering,
     Origin,
     Query,
     Reply,
@@ -350,6 +351,10 @@ class Replica:
             return _FAULT
 
     # ---- the state as a whole
+
+    def highest(self) -> tuple[tuple[int, int], ...]:
+        """By service, the highest number that clients of this node may know."""
+        return tuple((number, each.highest) for number, each in self.engines.items() if isinstance(each, Numbering))
 
     def snapshot(self, now: float) -> bytes:
         """All of it, encoded, with what is left of the timers."""

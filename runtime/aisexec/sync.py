@@ -41,6 +41,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """What a member of the new ring (`seq`, `representative`) says of itself.
 
     `state` is None on a node that has none yet. `members` and `all_seen` are those of its last installed membership.
+    `highest`: (service, the highest number that its engine has given).
     """
 
     seq: int
@@ -52,6 +53,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     era: int
     time: float
     reasons: tuple[tuple[NodeId, str], ...] = ()
+    highest: tuple[tuple[int, int], ...] = ()
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="chunk"):

@@ -77,6 +77,10 @@ class LedgerEngine:
     def membership(self, change: Membership) -> list[Effect]:
         return []
 
+    @property
+    def highest(self) -> int:
+        return len(self.lines)
+
     def snapshot(self) -> LedgerSnapshot:
         return LedgerSnapshot(list(self.lines))
 

@@ -156,6 +156,26 @@ def test_what_a_node_brings_along_arrives_once_though_it_is_cut_off_again_on_its
         assert replies(cluster, 1)[2] == Done(), step
 
 
+def test_a_membership_says_the_highest_number_of_all_partitions_though_the_ring_changes_while_one_takes_over() -> None:
+    cluster = cluster_of(1, 2, 3)
+    connect(cluster, 1)
+    connect(cluster, 3)
+    cluster.arrange((1,), (2, 3))
+    cluster.deliver()
+    ask_to(cluster, 1, Append("a"), Append("b"))
+    ask_to(cluster, 3, Append("x" * 1_000_000))
+    cluster.deliver()
+    cluster.arrange((1, 2, 3))
+    cluster.deliver(5)
+    assert cluster.nodes[1].phase is Phase.CATCHING_UP
+    cluster.arrange((1, 2, 3))
+    cluster.deliver()
+    assert len(lines(cluster, 1)) == 1
+    for node in cluster.nodes.values():
+        assert node.membership is not None
+        assert node.membership.highest == {Service.CKPT: 2}
+
+
 def test_a_write_is_not_acknowledged_while_those_who_have_the_state_are_no_quorum() -> None:
     """The last survivor would take it along if it were cut off again before the other has taken over its state."""
     cluster = cluster_of(1, 2, 3, quorum=MAJORITY)

@@ -120,6 +120,7 @@ class Replicas:
         *,
         quorate: bool = True,
         reasons: Mapping[NodeId, str] | None = None,
+        highest: Mapping[int, int] | None = None,
     ) -> None:
         """Nodes go and come; those that come take over the state, unless nobody has one."""
         joined, left = frozenset(joined), frozenset(left)
@@ -141,6 +142,7 @@ class Replicas:
             self.order,
             self.now,
             reasons or {},
+            highest=highest or {},
         )
         self._all([(node, engine.membership(change)) for node, engine in sorted(self.engines.items())])
         if not self.holds_multicasts:

@@ -494,13 +494,23 @@ def brought(replicas: Replicas, node: int) -> m.Remnant:
 def merged(standing: Replicas, gave_way: Replicas, *nodes: int) -> None:
     """The nodes take over the standing state and bring along what they have."""
     remnants = [(node, brought(gave_way, node)) for node in nodes]
-    standing.change(joined=nodes)
+    meet(standing, gave_way, *nodes)
     for node, remnant in remnants:
-        standing.order += 1
-        origin = Origin(Client(node, 0), 0, standing.order, standing.now)
-        for engine in standing.engines.values():
-            assert engine.merge(remnant, origin) == []
-        standing._compare()
+        returned(standing, node, remnant)
+
+
+def meet(standing: Replicas, gave_way: Replicas, *nodes: int) -> None:
+    """The nodes become members of the standing partition."""
+    engine = gave_way.engines[nodes[0]]
+    assert isinstance(engine, NtfEngine)
+    standing.change(joined=nodes, highest={Service.NTF: engine.highest})
+
+
+def returned(standing: Replicas, node: int, remnant: m.Remnant) -> None:
+    """A node has taken over the standing state, and its clients go on."""
+    standing.order += 1
+    origin = Origin(Client(node, 0), 0, standing.order, standing.now)
+    standing._all([(each, engine.merge(remnant, origin)) for each, engine in sorted(standing.engines.items())])
 
 
 def test_partitions_that_meet_unite_what_they_kept():
@@ -514,6 +524,39 @@ def test_partitions_that_meet_unite_what_they_kept():
     assert {*here, *there} < set(identifiers)
     later = send(whole, record())
     assert later > max(identifiers)
+
+
+def test_what_each_part_sent_is_neither_delivered_nor_logged_in_the_other():
+    whole, other = engines_apart()
+    whole.send(A, m.Subscribe(1, (EVERYTHING,)))
+    send(whole, record(text="here"))
+    send(other, alarm("safApp=t"), B)
+    assert len(heard(whole, A)) == 1
+    logged = list(whole.forwarded)
+    merged(whole, other, 2, 3)
+    assert (heard(whole, A), heard(whole, B), whole.forwarded) == ([], [], logged)
+
+
+def test_clients_of_a_part_that_gave_way_hear_all_that_was_sent_since_their_node_is_a_member_again():
+    whole, other = engines_apart()
+    allocated = whole.send(A, m.Allocate()).message
+    assert isinstance(allocated, m.Identified)
+    send(whole, alarm("safApp=h"))
+    other.now += 3600
+    there = send(other, alarm("safApp=t"), Client(3, 1))
+    two, three = brought(other, 2), brought(other, 3)
+    meet(whole, other, 2, 3)
+    first = send(whole, alarm())
+    assert first > there
+    returned(whole, 3, three)
+    whole.send(A, m.SendWithId(record(identifier=allocated.identifier)))
+    whole.change(left=[3])
+    second = send(whole, alarm())
+    assert heard(whole, B) == []
+    returned(whole, 2, two)
+    assert heard(whole, B) == [(7, first), (8, first), (8, allocated.identifier), (7, second), (8, second)]
+    third = send(whole, alarm())
+    assert heard(whole, B) == [(7, third), (8, third)]
 
 
 def test_only_what_others_missed_is_brought_along():

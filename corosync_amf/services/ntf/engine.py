@@ -71,6 +71,7 @@ class NtfEngine:
 
     def __init__(self) -> None:
         self._last = 0
+        self._joined: dict[NodeId, int] = {}
         self._absent: dict[NodeId, int] = {}
         self._store = Store()
         self._uncleared = Uncleared()
@@ -119,19 +120,28 @@ class NtfEngine:
             return failed(error)
 
     def membership(self, change: Membership) -> list[Effect]:
-        """See `Engine`. What a lost node's clients had is forgotten."""
+        """See `Engine`. What a lost node's clients had is forgotten; ids go on after the highest of all members."""
+        self._last = max(self._last, change.highest.get(Service.NTF, 0))
+        arrivals, joined = self._store.arrivals, self._joined
+        self._joined = {node: arrivals if node in change.joined else joined[node] for node in change.members}
         for node in sorted(change.left.difference(change.members)):
-            self._absent.setdefault(node, self._store.arrivals)
+            self._absent.setdefault(node, arrivals)
         self._absent = {node: arrival for node, arrival in self._absent.items() if node not in change.members}
         present = frozenset(change.members) - change.left
         self._drop(lambda client: client.node not in present)
         return []
+
+    @property
+    def highest(self) -> int:
+        """See `Numbering`."""
+        return self._last
 
     def snapshot(self) -> m.Snapshot:
         """See `Engine`."""
         return m.Snapshot(
             self._last,
             self._store.arrivals,
+            sorted(self._joined.items()),
             sorted(self._absent.items()),
             self._store.records(),
             self._uncleared.records(),
@@ -143,6 +153,7 @@ class NtfEngine:
     def restore(self, snapshot: m.Snapshot) -> None:
         """See `Engine`."""
         self._last = snapshot.last
+        self._joined = dict(snapshot.joined)
         self._absent = dict(snapshot.absent)
         self._store = Store(snapshot.kept, snapshot.arrivals)
         self._uncleared = Uncleared(snapshot.uncleared)
@@ -157,11 +168,15 @@ class NtfEngine:
             return client.node == node
 
         kept = self._store.since(min(self._absent.values(), default=0))
-        return m.Remnant(self._last, self._subscriptions.records(is_there), self._allocations(is_there), kept)
+        return m.Remnant(self._subscriptions.records(is_there), self._allocations(is_there), kept)
 
     def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
-        """See `Engine`. The union of what is kept; ids go on after the highest. Nothing is delivered once more."""
-        self._last = max(self._last, remnant.last)
+        """See `Engine`. The union of what is kept. Nothing is delivered once more.
+
+        What was sent since the node is a member found its clients' subscriptions missing: now they hear it. What either
+        partition had sent before is not delivered in the other, nor is LOG told of it there.
+        """
+        effects = self._missed(remnant.subscriptions, origin.client.node)
         for subscription in remnant.subscriptions:
             self._subscriptions.put(subscription)
         for allocated in remnant.allocated:
@@ -170,8 +185,16 @@ class NtfEngine:
         for kept in remnant.kept:
             if kept.identifier not in self._store:
                 self._allocated.pop(kept.identifier, None)
-                self._keep(decode(kept.data, Record), kept.data)
-        return []
+                self._keep(decode(kept.data, Record), kept.data, is_brought=True)
+        return effects
+
+    def _missed(self, subscriptions: list[m.SubscriptionRecord], node: NodeId) -> list[Effect]:
+        """What was sent since `node` joined, for those of its clients that want it."""
+        returned = Subscriptions(subscriptions)
+        effects: list[Effect] = []
+        for data in self._store.sent_since(self._joined[node]) if subscriptions else ():
+            effects += returned.events(decode(data, Record), data)
+        return effects
 
     # ---- sending
 
@@ -203,11 +226,12 @@ class NtfEngine:
         self._keep(record, data)
         return [reply, *self._subscriptions.events(record, data), Forward(Service.LOG, notice_of(record))]
 
-    def _keep(self, record: Record, data: bytes) -> None:
+    def _keep(self, record: Record, data: bytes, *, is_brought: bool = False) -> None:
         assert record.event_time is not None
         self._uncleared.note(record)
-        for identifier in self._store.add(record.identifier, record.event_time, record.is_alarm, data):
-            self._uncleared.forget(identifier)
+        identifier, time, is_alarm = record.identifier, record.event_time, record.is_alarm
+        for gone in self._store.add(identifier, time, is_alarm, data, is_brought=is_brought):
+            self._uncleared.forget(gone)
 
     def _noticed(self, notice: Notice, origin: Origin) -> list[Effect]:
         if origin.client.number:

@@ -91,13 +91,17 @@ NtfEvent = Notified
 
 
 class KeptRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """One notification that is kept for readers. `arrival` counts the notifications of this state."""
+    """One notification that is kept for readers. `arrival` counts the notifications of this state.
+
+    `is_brought`: it was sent, and delivered, in a partition that gave way.
+    """
 
     identifier: int
     time: float
     arrival: int
     is_alarm: bool
     data: bytes
+    is_brought: bool
 
 
 class UnclearedRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, order=True):
@@ -125,10 +129,14 @@ class AllocatedRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unkno
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The whole state of NTF. `absent`: how many notifications had come in when a missing node left."""
+    """The whole state of NTF.
+
+    `absent`: how many notifications had come in when a missing node left; `joined`: when a member joined.
+    """
 
     last: int = 0
     arrivals: int = 0
+    joined: list[tuple[NodeId, int]] = []
     absent: list[tuple[NodeId, int]] = []
     kept: list[KeptRecord] = []
     uncleared: list[UnclearedRecord] = []
@@ -140,7 +148,6 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a node brings along: its clients' subscriptions and ids, and the notifications that others have missed."""
 
-    last: int
     subscriptions: list[SubscriptionRecord]
     allocated: list[AllocatedRecord]
     kept: list[KeptRecord]

@@ -51,10 +51,10 @@ class Store:
     def __contains__(self, identifier: int) -> bool:
         return identifier in self._kept
 
-    def add(self, identifier: int, time: float, is_alarm: bool, data: bytes) -> list[int]:
+    def add(self, identifier: int, time: float, is_alarm: bool, data: bytes, *, is_brought: bool = False) -> list[int]:
         """Keep a notification; returned are the ids of those that have to go for it."""
         self.arrivals += 1
-        self._kept[identifier] = KeptRecord(identifier, time, self.arrivals, is_alarm, data)
+        self._kept[identifier] = KeptRecord(identifier, time, self.arrivals, is_alarm, data, is_brought)
         insort(self._places, (time, identifier))
         kind = self._kinds[is_alarm]
         insort(kind.identifiers, identifier)
@@ -86,6 +86,11 @@ class Store:
                     break
                 chosen.append(record)
         return chosen[::-1]
+
+    def sent_since(self, arrival: int) -> list[bytes]:
+        """What was sent in this state after `arrival`, in that order, encoded."""
+        sent = [record for record in self._kept.values() if record.arrival > arrival and not record.is_brought]
+        return [record.data for record in sorted(sent, key=_arrival_of)]
 
     # ---- reading
 
@@ -195,3 +200,7 @@ class Uncleared:
             for key, raised in self._raised.items()
             for cause, identifier in raised.items()
         )
+
+
+def _arrival_of(record: KeptRecord) -> int:
+    return record.arrival
