@@ -25,7 +25,7 @@ from .groups import Configuration, ConfigurationKind, Delivered, Happening, Ring
 from .outbox import CloseClient, Fence, Logged, NodeEffect, Outbox
 from .payloads import Return, is_of_client
 from .quorum import QuorumOptions, is_quorate, votes_of
-from .replica import Replica
+from .replica import PROMISES_SAFETY, Replica
 from .returning import Remnants
 
 
@@ -272,17 +272,19 @@ class Node:
                 wall = self._wall(now)
                 for each in self._replica.without_stale(client, frame):
                     data = memoryview(each.bundle)
-                    self._send(encode(payloads.Bundle(each.service, client, each.first, each.count, wall, data)))
+                    bundle = payloads.Bundle(each.service, client, each.first, each.count, wall, data)
+                    self._send(encode(bundle), prompt=each.service in PROMISES_SAFETY)
             case Ask(service, request, query):
                 ready = self.phase is not Phase.CATCHING_UP and self._installed is not None and not self._is_awaited()
                 self._replica.query(client, service, request, query, ready=ready)
             case _:
                 assert_never(frame)
 
-    def _send(self, payload: bytes) -> None:
+    def _send(self, payload: bytes, *, prompt: bool = False) -> None:
         """Put a payload into the order, or keep it until that may be done."""
         if self.phase is Phase.RUNNING and not self._is_awaited():
             self._out.payloads.append(payload)
+            self._out.prompt |= prompt
         else:
             self._held.append(payload)
 

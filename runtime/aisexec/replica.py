@@ -45,6 +45,8 @@ from .safety import SafeEvents
 from .standing import STALE, UNAVAILABLE, Standing
 
 NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
+PROMISES_SAFETY = frozenset({Service.CKPT, Service.MSG, Service.LOG, Service.EVS, Service.CPG})
+"""Whose replies and events may wait until every member has the request."""
 NEVER: Final = 1 << 62
 REMNANT_OVERHEAD_BYTES: Final = 256
 _FAULT = Failed(ErrorCode.LIBRARY, "the service failed; see the executive's log")
