@@ -427,7 +427,7 @@ class Node:
         self.phase, self._state, self._quorate_seq = Phase.RUNNING, None, entry.quorate_seq
         self.kin = frozenset(change.members)
         self._met = dict(change.nodes)
-        assert change.order == order + 1
+        assert change.order > order
         members = ", ".join(f"{node.name} ({node.node_id}, {node.address})" for node in change.nodes.values())
         text = f"NODE: members: {members}{'' if change.quorate else '; no quorum'}"
         self._out.effects.append(Logged(INFO, text))
