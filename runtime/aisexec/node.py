@@ -139,7 +139,7 @@ class Node:
                     self._replica.forget(client)
                     self._send(encode(payloads.Gone(client, self._wall(now))))
             case Report(service, requests):
-                self._send(payloads.bundle_of(service, requests, self._wall(now)))
+                self._send(payloads.bundle_of(service, requests, self._wall(now)), service)
             case Fenced(ring_seq, ok):
                 self._fenced(ring_seq, ok, now)
             case _:
@@ -162,7 +162,7 @@ class Node:
 
     def _finish(self, now: float) -> list[NodeEffect]:
         for service, request in self._out.take_requests():
-            self._send(payloads.bundle_of(service, [request], self._wall(now)))
+            self._send(payloads.bundle_of(service, [request], self._wall(now)), service)
         return self._out.empty()
 
     # ---- facts for reading
@@ -273,18 +273,18 @@ class Node:
                 for each in self._replica.without_stale(client, frame):
                     data = memoryview(each.bundle)
                     bundle = payloads.Bundle(each.service, client, each.first, each.count, wall, data)
-                    self._send(encode(bundle), prompt=each.service in PROMISES_SAFETY)
+                    self._send(encode(bundle), each.service)
             case Ask(service, request, query):
                 ready = self.phase is not Phase.CATCHING_UP and self._installed is not None and not self._is_awaited()
                 self._replica.query(client, service, request, query, ready=ready)
             case _:
                 assert_never(frame)
 
-    def _send(self, payload: bytes, *, prompt: bool = False) -> None:
-        """Put a payload into the order, or keep it until that may be done."""
+    def _send(self, payload: bytes, service: int | None = None) -> None:
+        """Put a payload into the order, or keep it until that may be done. `service`: whose requests these are."""
         if self.phase is Phase.RUNNING and not self._is_awaited():
             self._out.payloads.append(payload)
-            self._out.prompt |= prompt
+            self._out.prompt |= service in PROMISES_SAFETY
         else:
             self._held.append(payload)
 
