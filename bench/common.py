@@ -30,13 +30,15 @@ def _ticks() -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Row:
-    """One figure. `must` and `goal` are None where there is none; `values` holds one value per run."""
+    """One figure. `must`, `goal` and `openais`, what openais reached on such a machine, are None where there is none;
+    `values` holds one value per run."""
 
     figure: str
     unit: str
     must: float | None = None
     goal: float | None = None
     less_is_better: bool = False
+    openais: float | None = None
     values: list[float] = field(default_factory=list)
     steal: float = 0.0
 
@@ -81,18 +83,22 @@ def number(value: float | None) -> str:
 
 def print_table(title: str, rows: Sequence[Row]) -> None:
     """The one table of a benchmark."""
-    lines = [("figure", "unit", "median", "lowest", "highest", "must", "goal", "steal", "")]
+    lines = [("figure", "unit", "median", "lowest", "highest", "openais", "must", "goal", "steal", "")]
     for row in rows:
         verdict = "goal" if row.reaches(row.goal) else "must" if row.reaches(row.must) else "MISSED"
         if row.must is None and row.goal is None:
             verdict = ""
-        figures = [number(each) for each in (row.median, min(row.values), max(row.values), row.must, row.goal)]
+        measured = (row.median, min(row.values), max(row.values))
+        figures = [number(each) for each in (*measured, row.openais, row.must, row.goal)]
         lines.append((row.figure, row.unit, *figures, f"{row.steal:.0%}", verdict))  # type: ignore[arg-type]
+    if all(row.openais is None for row in rows):
+        lines = [line[:5] + line[6:] for line in lines]  # type: ignore[misc]
+    last = len(lines[0]) - 1
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     print(f"\n{title}\n")
     for line in lines:
         cells = [
-            text.ljust(width) if column < 2 or column == 8 else text.rjust(width)
+            text.ljust(width) if column < 2 or column == last else text.rjust(width)
             for column, (text, width) in enumerate(zip(line, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())

@@ -18,12 +18,12 @@ MUST, GOAL = 1000, 1380
 def run(*, quick: bool) -> None:
     """Print pairs of lock and unlock per second: nobody else wants the lock; eight want the same one."""
     rows = [
-        Row("lock and unlock, one client, one after the other", "1/s", None, None),
-        Row(f"lock and unlock, uncontended, {CONTENDERS} clients with a resource each", "1/s", MUST, GOAL),
-        Row(f"lock and unlock, {CONTENDERS} contenders for one resource", "1/s", MUST, GOAL),
+        Row("LCK lock+unlock pairs, uncontended, one client", "pairs/s"),
+        Row("LCK lock+unlock pairs, uncontended, eight clients, a resource each", "pairs/s", MUST, GOAL),
+        Row("LCK lock+unlock pairs, eight contenders for one resource", "pairs/s", MUST, GOAL),
     ]
     anyio.run(_measure, rows, quick)
-    print_table("Locks: three executives, clients on all of them (openais: 138/s)", rows)
+    print_table("Locks: three executives, clients on all of them (openais: 138 pairs/s)", rows)
 
 
 async def _measure(rows: list[Row], quick: bool) -> None:

@@ -228,10 +228,12 @@ class Executive:
     def _perform(self, effects: list[NodeEffect]) -> None:
         """Multicasts come last: the ring may deliver them at once, and what follows from that follows these effects."""
         payloads: list[bytes] = []
+        prompt = False
         for effect in effects:
             match effect:
                 case Payloads():
                     payloads += effect.payloads
+                    prompt |= effect.prompt
                 case ToClient(client, frames):
                     self._listener.send(client, frames)
                 case CloseClient(client, reason):
@@ -248,7 +250,7 @@ class Executive:
                     assert_never(effect)
         self._log_writer.flush()
         if payloads:
-            self._group.multicast_many(payloads)
+            self._group.multicast_many(payloads, prompt=prompt)
         self._timer.set(self.node.next_deadline())
 
     def _command(self, service: int, command: Message) -> None:

@@ -90,7 +90,7 @@ class Entry:
             left=verdict.left,
             quorate=is_quorate(quorum, self.members, all_seen=self.all_seen),
             nodes={node: self.hellos[node].facts for node in sorted(self.hellos)},
-            order=verdict.order + 1,
+            order=verdict.order + sync.MEMBERSHIP_STEP,
             time=verdict.time,
             reasons={node: why for node, why in verdict.reasons.items() if node in verdict.left},
             ring_seq=self.configuration.ring_id.seq,

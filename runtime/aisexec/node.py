@@ -25,7 +25,7 @@ from .groups import Configuration, ConfigurationKind, Delivered, Happening, Ring
 from .outbox import CloseClient, Fence, Logged, NodeEffect, Outbox
 from .payloads import Return, is_of_client
 from .quorum import QuorumOptions, is_quorate, votes_of
-from .replica import Replica
+from .replica import PROMISES_SAFETY, Replica
 from .returning import Remnants
 
 
@@ -139,7 +139,7 @@ class Node:
                     self._replica.forget(client)
                     self._send(encode(payloads.Gone(client, self._wall(now))))
             case Report(service, requests):
-                self._send(payloads.bundle_of(service, requests, self._wall(now)))
+                self._send(payloads.bundle_of(service, requests, self._wall(now)), service)
             case Fenced(ring_seq, ok):
                 self._fenced(ring_seq, ok, now)
             case _:
@@ -162,7 +162,7 @@ class Node:
 
     def _finish(self, now: float) -> list[NodeEffect]:
         for service, request in self._out.take_requests():
-            self._send(payloads.bundle_of(service, [request], self._wall(now)))
+            self._send(payloads.bundle_of(service, [request], self._wall(now)), service)
         return self._out.empty()
 
     # ---- facts for reading
@@ -272,17 +272,19 @@ class Node:
                 wall = self._wall(now)
                 for each in self._replica.without_stale(client, frame):
                     data = memoryview(each.bundle)
-                    self._send(encode(payloads.Bundle(each.service, client, each.first, each.count, wall, data)))
+                    bundle = payloads.Bundle(each.service, client, each.first, each.count, wall, data)
+                    self._send(encode(bundle), each.service)
             case Ask(service, request, query):
                 ready = self.phase is not Phase.CATCHING_UP and self._installed is not None and not self._is_awaited()
                 self._replica.query(client, service, request, query, ready=ready)
             case _:
                 assert_never(frame)
 
-    def _send(self, payload: bytes) -> None:
-        """Put a payload into the order, or keep it until that may be done."""
+    def _send(self, payload: bytes, service: int | None = None) -> None:
+        """Put a payload into the order, or keep it until that may be done. `service`: whose requests these are."""
         if self.phase is Phase.RUNNING and not self._is_awaited():
             self._out.payloads.append(payload)
+            self._out.prompt |= service in PROMISES_SAFETY
         else:
             self._held.append(payload)
 
@@ -426,7 +428,7 @@ class Node:
         self.phase, self._state, self._quorate_seq = Phase.RUNNING, None, entry.quorate_seq
         self.kin = frozenset(change.members)
         self._met = dict(change.nodes)
-        assert change.order == order + 1
+        assert change.order > order
         members = ", ".join(f"{node.name} ({node.node_id}, {node.address})" for node in change.nodes.values())
         text = f"NODE: members: {members}{'' if change.quorate else '; no quorum'}"
         self._out.effects.append(Logged(INFO, text))

@@ -10,9 +10,10 @@ from corosync_amf.wire import MESSAGE_BYTES_MAX, events_frame, replies_frame
 
 @dataclass(frozen=True, slots=True)
 class Payloads:
-    """Multicast these, in order."""
+    """Multicast these, in order. `prompt`: a client of one of them waits until every member has it."""
 
     payloads: list[bytes]
+    prompt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
+        self.prompt = False
         self.requests: list[tuple[int, Request]] = []
         self.effects: list[NodeEffect] = []
         self._items: dict[int, list[tuple[bool, int, Message]]] = {}
@@ -93,10 +95,10 @@ class Outbox:
 
     def empty(self) -> list[NodeEffect]:
         """The effects of this step."""
-        effects: list[NodeEffect] = [Payloads(self.payloads)] if self.payloads else []
+        effects: list[NodeEffect] = [Payloads(self.payloads, self.prompt)] if self.payloads else []
         effects += [ToClient(client, _frames(items)) for client, items in self._items.items()]
         effects += self.effects
-        self.payloads, self.effects, self._items = [], [], {}
+        self.payloads, self.prompt, self.effects, self._items = [], False, [], {}
         return effects
 
 

@@ -46,6 +46,8 @@ from .safety import NEVER, SafeEvents
 from .standing import STALE, UNAVAILABLE, Standing
 
 NEEDS_QUORUM = frozenset({Service.CKPT, Service.LCK, Service.MSG})
+PROMISES_SAFETY = frozenset({Service.CKPT, Service.MSG, Service.LCK, Service.LOG, Service.EVS, Service.CPG})
+"""Whose replies and events may wait until every member has the request."""
 REMNANT_OVERHEAD_BYTES: Final = 256
 _FAULT = Failed(ErrorCode.LIBRARY, "the service failed; see the executive's log")
 _NO_QUORUM = Failed(ErrorCode.TRY_AGAIN, "partition has no quorum")

@@ -19,6 +19,10 @@ from corosync_amf.engine import NodeFacts
 CHUNK_BYTES: Final = 48_000
 CHUNKS_IN_FLIGHT_MAX: Final = 64
 ERA_SHIFT: Final = 44
+MEMBERSHIP_STEP: Final = 1 << 26
+"""So far beyond the last place of the standing state is that of a new membership. A lost node may have applied, and
+have told its clients of, requests that nobody else ever got, but not so many (a ring's window does not hold them):
+whatever is decided from here on has a greater order number than what that node decided, as fencing tokens must."""
 
 
 class StateId(msgspec.Struct, frozen=True, order=True, array_like=True, forbid_unknown_fields=True):

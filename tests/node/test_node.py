@@ -117,6 +117,22 @@ def test_the_quorate_partition_stands_when_partitions_merge() -> None:
     assert membership.joined == {1}
 
 
+def test_what_a_lost_node_decided_alone_has_smaller_order_numbers_than_what_is_decided_from_then_on() -> None:
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    connect(cluster, 1)
+    ask_to(cluster, 1, *[Append("nobody else gets this")] * 1000)
+    cluster.deliver_only_to(1)
+    decided_alone = cluster.nodes[1].order
+    cluster.arrange((1,), (2, 3))
+    cluster.deliver()
+    assert len(lines(cluster, 1)) == 1000
+    assert lines(cluster, 2) == lines(cluster, 3) == []
+    membership = cluster.nodes[2].membership
+    assert membership is not None
+    assert membership.quorate
+    assert membership.order > decided_alone
+
+
 def test_the_clients_of_a_node_that_gives_way_go_on_with_what_it_brings_along() -> None:
     cluster = cluster_of(1, 2, 3)
     connect(cluster, 1)

@@ -40,8 +40,8 @@ class Net:
         self.network.crash(node)
         del self.rings[node]
 
-    def multicast(self, node: int, *payloads: bytes) -> None:
-        self.network.handle(node, MulticastMany(list(payloads)))
+    def multicast(self, node: int, *payloads: bytes, prompt: bool = False) -> None:
+        self.network.handle(node, MulticastMany(list(payloads), prompt))
 
     def leave(self, node: int) -> None:
         self.network.handle(node, Leave())

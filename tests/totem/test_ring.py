@@ -426,10 +426,23 @@ def test_a_single_frame_is_known_to_be_safe_before_the_token_comes_round():
     net = Net(3)
     net.run(1.0)
     tokens = net.rings[1].counters.tokens
-    net.multicast(1, b"waited for")
+    net.multicast(1, b"waited for", prompt=True)
     while net.safe(1) == 0:
         net.run(0.00001)
     assert net.rings[1].counters.tokens == tokens
+
+
+def test_a_frame_that_nobody_waits_for_is_not_acknowledged():
+    net = Net(3)
+    net.run(1.0)
+    for payload, prompt in ((b"waited for", True), (b"not", False)):
+        before = net.rings[1].counters.datagrams
+        tokens = net.rings[1].counters.tokens
+        net.multicast(1, payload, prompt=prompt)
+        net.run(1.0)
+        others = (net.rings[1].counters.datagrams - before) - (net.rings[1].counters.tokens - tokens)
+        assert others == (2 if prompt else 0)
+    assert net.safe(1) == 2
 
 
 def test_an_acknowledgement_of_another_ring_or_of_a_stranger_counts_for_nothing():

@@ -86,7 +86,8 @@ class LckService(ServiceClient):
             case m.Waiting(lock, requests):
                 if (found := self._locks.get(lock)) is not None and self.callbacks & Callback.WAITER:
                     for signal, mode in requests:
-                        self.tell(LockWaiter(signal, found, found.mode, LockMode(mode)))
+                        self._events.append(LockWaiter(signal, found, found.mode, LockMode(mode)))
+                    self.session.changed(Service.LCK)
             case m.HandleLost(handle, reason):
                 if (resource := self._resources.get(handle)) is not None:
                     for lost in resource.shut(reason):

@@ -109,6 +109,7 @@ class EmbeddedGroup:
         self._timer: Timer | None = None
         self._deliver: Callable[[list[Happening]], None] = _discard
         self._queue: list[bytes] = []
+        self._queue_is_prompt = False
         self._queued_bytes = 0
         self._turn_asked = False
         self._busy = False  # in the ring or in `deliver`: what is queued now goes out at the end
@@ -168,8 +169,10 @@ class EmbeddedGroup:
             self._turn_asked = True
             self._driver.soon(self._take_turn)
 
-    def multicast_many(self, payloads: list[bytes]) -> None:
+    def multicast_many(self, payloads: list[bytes], *, prompt: bool = False) -> None:
         """Queue payloads and give them to the ring at once: a held token goes out now, not in the loop's next round.
+
+        `prompt`: somebody waits until they are safe; the other members are asked to acknowledge them at once.
 
         Raises: ValueError for one above PAYLOAD_BYTES_MAX.
         """
@@ -177,6 +180,7 @@ class EmbeddedGroup:
             if len(payload) > PAYLOAD_BYTES_MAX:
                 raise ValueError(f"a payload of {len(payload)} bytes is above {PAYLOAD_BYTES_MAX}")
         self._queue += payloads
+        self._queue_is_prompt |= prompt
         self._queued_bytes += sum(map(len, payloads))
         if not self._busy and self._driver is not None:
             self._turn()
@@ -257,13 +261,13 @@ class EmbeddedGroup:
         self._busy = True
         ring, now = self._ring, self._driver.now()
         if self._queue:
-            self._carry_out(ring.handle(MulticastMany(self._take_queue()), now))
+            self._carry_out(ring.handle(self._take_queue(), now))
             self._ring_calls += 1
         for event in events:
             self._carry_out(ring.handle(event, now))
             self._ring_calls += 1
         if self._queue:
-            self._carry_out(ring.handle(MulticastMany(self._take_queue()), now))
+            self._carry_out(ring.handle(self._take_queue(), now))
             self._ring_calls += 1
         self._settle(ring)
 
@@ -285,8 +289,9 @@ class EmbeddedGroup:
         if ring.left:
             self._left.set()
 
-    def _take_queue(self) -> list[bytes]:
-        taken, self._queue, self._queued_bytes = self._queue, [], 0
+    def _take_queue(self) -> MulticastMany:
+        taken = MulticastMany(self._queue, self._queue_is_prompt)
+        self._queue, self._queue_is_prompt, self._queued_bytes = [], False, 0
         return taken
 
     # ---- effects

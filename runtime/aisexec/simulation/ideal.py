@@ -91,6 +91,14 @@ class IdealCluster:
                     self._happen(node, [Delivered([(sender, payload)]), Safe(self._counts[part])])
         return done
 
+    def deliver_only_to(self, node_id: NodeId) -> None:
+        """Deliver all that waits in the node's ring to this node; the other members never get it."""
+        part = self._parts[node_id]
+        queue = self._queues[part]
+        while queue:
+            self._counts[part] += 1
+            self._happen(node_id, [Delivered([queue.popleft()])])
+
     def advance(self, seconds: float) -> None:
         """Let time pass; timers ring and what they cause is delivered."""
         end = self.now + seconds

@@ -104,7 +104,7 @@ class RingWorld:
         busy = node in self.rings and self.rings[node].backlog_bytes > _BACKLOG_BYTES
         if host is not None and host.paused_until <= self.network.now and not busy:
             self._lives[node].sent += payloads
-            self.network.handle(node, MulticastMany(payloads))
+            self.network.handle(node, MulticastMany(payloads, prompt=len(payloads) % 2 == 1))
 
     def leave(self, node: NodeId) -> None:
         """The node says goodbye, and stops when it has."""

@@ -53,9 +53,10 @@ class Stack:
     def _from_node(self, effects: Sequence[Any], now: float) -> list[Any]:
         """Multicasts come last: the ring may deliver them at once, and what follows from that follows these effects."""
         out = [effect for effect in effects if not isinstance(effect, Payloads)]
-        payloads = [payload for effect in effects if isinstance(effect, Payloads) for payload in effect.payloads]
-        if payloads:
-            out += self._from_ring(self.ring.handle(MulticastMany(payloads), now), now)
+        for effect in effects:
+            if isinstance(effect, Payloads):
+                many = MulticastMany(effect.payloads, effect.prompt)
+                out += self._from_ring(self.ring.handle(many, now), now)
         return out
 
 

@@ -10,8 +10,8 @@ from aisexec.totem.seal import Seal
 from corosync_amf.ais import NodeId
 
 PROMPT_BYTES_MAX = 8192
-"""A single frame up to this size asks for acknowledgement at once: it costs one small datagram per member, and saves
-the one who waits for the safe point most of a rotation."""
+"""A single frame up to this size asks for acknowledgement at once when somebody waits for the safe point: it costs one
+small datagram per member, and saves him most of a rotation."""
 
 
 class Circulation:
@@ -134,13 +134,14 @@ class Circulation:
         self, token: Token, outgoing: Outgoing, resent: list[bytes], now: float, *, beyond: bool
     ) -> list[Effect]:
         """Send what waits, then the token to the next member."""
+        wanted = outgoing.prompt
         fresh = self.ordering.depart(token, outgoing, resent)
         effects: list[Effect] = []
         if resent or fresh:
             self._counters.retransmissions += len(resent)
             self._counters.packets_sent += len(fresh)
             seal = self._seal.seal
-            prompt = len(fresh) == 1 and not resent and not beyond and len(fresh[0]) <= PROMPT_BYTES_MAX
+            prompt = wanted and len(fresh) == 1 and not resent and len(fresh[0]) <= PROMPT_BYTES_MAX
             kind = packets.PROMPT if prompt else packets.DATA
             effects.append(Broadcast([seal(kind, frame) for frame in resent + fresh], beyond))
         self._counters.retransmissions_requested += len(token.rtr)

@@ -94,9 +94,14 @@ class Multicast:
 
 @dataclass(frozen=True, slots=True)
 class MulticastMany:
-    """Put several payloads into the total order, in this order. `handle` raises ValueError as for `Multicast`."""
+    """Put several payloads into the total order, in this order. `handle` raises ValueError as for `Multicast`.
+
+    `prompt`: somebody waits until they are safe. When little is under way the other members acknowledge them at once;
+    else, and without it, the token tells what is safe as it comes round.
+    """
 
     payloads: list[bytes]
+    prompt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

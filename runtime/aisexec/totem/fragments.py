@@ -20,9 +20,12 @@ def content_bytes_max(packet_bytes_max: int) -> int:
 
 class Outbox:
     """What this node has to send. Bundles are packed as soon as they are full, so that little is left to do when the
-    token comes."""
+    token comes.
 
-    __slots__ = ("_capacity", "_cut", "_loose", "_loose_bytes", "_ready", "backlog_bytes")
+    prompt      somebody waits for the members to have something of what is in here
+    """
+
+    __slots__ = ("_capacity", "_cut", "_loose", "_loose_bytes", "_ready", "backlog_bytes", "prompt")
 
     def __init__(self, content_bytes: int) -> None:
         self._capacity = content_bytes
@@ -31,6 +34,7 @@ class Outbox:
         self._loose_bytes = _PAYLOAD_OVERHEAD
         self._cut = 0
         self.backlog_bytes = 0
+        self.prompt = False
 
     def __bool__(self) -> bool:
         return bool(self._ready or self._loose)
@@ -40,7 +44,7 @@ class Outbox:
         """Nothing of a former ring waits here."""
         return 0
 
-    def add(self, payloads: list[bytes]) -> None:
+    def add(self, payloads: list[bytes], *, prompt: bool = False) -> None:
         """Raises: ValueError when a payload is larger than PAYLOAD_BYTES_MAX; then none of them is taken."""
         if not payloads:
             return
@@ -49,6 +53,7 @@ class Outbox:
         if largest > PAYLOAD_BYTES_MAX:
             raise ValueError(f"a payload of {largest} bytes is larger than {PAYLOAD_BYTES_MAX}")
         self.backlog_bytes += total + len(payloads)
+        self.prompt |= prompt
         room = self._capacity - self._loose_bytes
         size = total + _PAYLOAD_OVERHEAD * len(payloads)
         if size <= room:
@@ -96,17 +101,20 @@ class Outbox:
         """Kind and content of the next frame; ask `next_bytes` first."""
         kind, content, size = self._ready[0]
         if kind != _LARGE:
-            self._ready.popleft()
-            self.backlog_bytes -= size
+            self._taken(size)
             return kind, content
         piece = content[self._cut : self._cut + self._capacity]
         self._cut += len(piece)
         if self._cut < len(content):
             return FRAGMENT, piece
-        self._ready.popleft()
-        self.backlog_bytes -= size
+        self._taken(size)
         self._cut = 0
         return FRAGMENT_END, piece
+
+    def _taken(self, size: int) -> None:
+        self._ready.popleft()
+        self.backlog_bytes -= size
+        self.prompt = self.prompt and bool(self)
 
     def rewind(self) -> None:
         """Send a payload that is cut in the middle again from its start: the new members have not its first pieces."""

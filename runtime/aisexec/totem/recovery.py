@@ -65,6 +65,11 @@ class Resending:
         """Frames still to be sent."""
         return len(self._frames)
 
+    @property
+    def prompt(self) -> bool:
+        """Nobody waits for a forming ring."""
+        return False
+
     def next_bytes(self) -> int:
         """Size of what `take` would give; 0 when there is nothing."""
         return len(self._frames[0]) if self._frames else 0

@@ -133,7 +133,8 @@ class Ring:
             self._leaving = True
             self._timers.set(Timer.GOODBYE, now + self._timeouts.token)
         else:
-            self._multicast(event.payloads if isinstance(event, MulticastMany) else [event.payload])
+            many = event if isinstance(event, MulticastMany) else MulticastMany([event.payload])
+            self._multicast(many.payloads, prompt=many.prompt)
         return self._finish()
 
     def wake(self, now: float) -> list[Effect]:
@@ -280,8 +281,8 @@ class Ring:
         self.counters.tokens_retransmitted += 1
         self._timers.set(Timer.RESEND, self._now + self._timeouts.token_retransmit)
 
-    def _multicast(self, payloads: list[bytes]) -> None:
-        self._outbox.add(payloads)
+    def _multicast(self, payloads: list[bytes], *, prompt: bool) -> None:
+        self._outbox.add(payloads, prompt=prompt)
         self.counters.payloads_sent += len(payloads)
         circulation = self._installed
         if self.state is not OPERATIONAL or circulation is None or not payloads:
