@@ -4,6 +4,7 @@ Only what is asked to be safe waits, and what comes behind it for the same servi
 """
 
 from collections import deque
+from collections.abc import Container
 from typing import Final
 
 from corosync_amf.engine import Message
@@ -45,12 +46,19 @@ class SafeEvents:
                 del self._waiting[key]
 
     def new_ring(self) -> None:
-        """Counting begins anew. Those that go on together have all that waited: it goes with the next membership."""
+        """Counting begins anew. Those that go on together have all that waited: it goes with the next membership that
+        its client is told of."""
         self._safe = 0
         self._waiting = {key: deque((CARRIED, event) for _, event in each) for key, each in self._waiting.items()}
 
-    def settle(self) -> None:
-        """The next membership is here: what was carried goes."""
+    def settle(self, away: Container[int] = ()) -> None:
+        """The next membership is here: what was carried goes, but for that of the services whose clients are `away`:
+        they have not been told of it."""
         for key, waiting in self._waiting.items():
-            self._waiting[key] = deque((max(needed, 0), event) for needed, event in waiting)
+            if key[1] not in away:
+                self._waiting[key] = deque((max(needed, 0), event) for needed, event in waiting)
         self.is_safe(self._safe)
+
+    def forget(self, client: int) -> None:
+        """A client is gone, and what waited for it."""
+        self._waiting = {key: waiting for key, waiting in self._waiting.items() if key[0] != client}
