@@ -30,6 +30,8 @@ WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 EVENT_BYTES: Final = 128
 """An event that waits counts as much, besides its message."""
 
+Buffer = bytes | bytearray | memoryview
+GroupName = str | bytes
 Make = Callable[[Any, bool, int, memoryview], Request]
 
 
@@ -333,3 +335,24 @@ def check_messages(message: object) -> bytes | Sequence[bytes]:
     if longest > MESSAGE_BYTES_MAX:
         raise TooBig(f"a message has {longest} bytes; {MESSAGE_BYTES_MAX} is the limit")
     return message if isinstance(message, list) else list(message)
+
+
+def group_bytes(group: GroupName) -> bytes:
+    """The name of a group as it travels. Raises: UnicodeEncodeError: it is text that UTF-8 cannot express."""
+    return group if isinstance(group, bytes) else group.encode(errors="surrogateescape")
+
+
+def check_group(group: object, limit: int, too_long: type[AisError]) -> bytes:
+    """The name of a group, 1 to `limit` bytes; text counts in UTF-8.
+
+    Raises: InvalidParam: neither text nor bytes, or empty; `too_long`.
+    """
+    if not isinstance(group, str | bytes) or not group:
+        raise InvalidParam(f"a group must be text or bytes, and not empty: not {group!r}")
+    try:
+        name = group_bytes(group)
+    except UnicodeEncodeError:
+        raise InvalidParam("a group cannot be written in UTF-8") from None
+    if len(name) > limit:
+        raise too_long(f"a group has {len(name)} bytes; {limit} is the limit")
+    return name

@@ -234,8 +234,11 @@ class Node:
             return
         self._replica.position = item.position
         self._replica.apply(item.sender, item.value, now)
-        if isinstance(item.value, Return) and item.sender not in awaited:
-            self._returned(item)
+        if isinstance(item.value, Return):
+            if item.sender == self.local:
+                self._replica.returned(self._away())
+            if item.sender not in awaited:
+                self._returned(item)
 
     def _returned(self, item: Kept) -> None:
         """A member has taken over the state, and its clients go on."""
@@ -404,7 +407,7 @@ class Node:
         self._out.effects.append(Logged(WARNING, "SYNC: the node takes over the state of another partition"))
         for client in self._replica.strangers():
             self._out.effects.append(CloseClient(client, reason))
-            del self._replica.clients[client]
+            self._replica.forget(client)
 
     def _pump(self, entry: Entry, count: int) -> None:
         self._out.payloads.extend(encode(chunk) for chunk in entry.next_chunks(count))
@@ -436,7 +439,7 @@ class Node:
         replica.position = entry.delivered
         replica.membership(change, now)
         replica.awaited.install(change.members, entry.restoring, entry.configuration.ring_id.seq)
-        replica.installed(entry.cut)
+        replica.installed(entry.cut, self._away())
         self._stand_firm(entry.cut)
         kept, entry.kept = entry.kept, []
         for item in kept:
@@ -453,6 +456,10 @@ class Node:
     def _is_awaited(self) -> bool:
         """Whether this node has not told the others yet that it has the state."""
         return self.local in self._replica.awaited.nodes
+
+    def _away(self) -> frozenset[int]:
+        """Services whose clients here must still be brought into the state that stands."""
+        return self._replica.awaited.away(self.local, self._remnants)
 
     def _is_coordinator(self) -> bool:
         change = self.membership

@@ -5,7 +5,7 @@ only those effects for itself that name its own node.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from logging import CRITICAL
 from traceback import format_exc
 from typing import Any, Final, assert_never
@@ -244,11 +244,16 @@ class Replica:
         if self._cut is not None:
             self._events.is_safe(count)
 
-    def installed(self, cut: int) -> None:
-        """A membership has taken effect; its members knew one another when `cut` payloads were delivered."""
+    def installed(self, cut: int, away: Container[int]) -> None:
+        """A membership has taken effect; its members knew one another when `cut` payloads were delivered. Of the
+        services `away` the clients here are not in the state yet."""
         self._cut = cut
-        self._events.settle()
+        self._events.settle(away)
         self._events.is_safe(self.safe)
+
+    def returned(self, away: Container[int]) -> None:
+        """A part of what this node brings along has been merged: of the services `away` it has not."""
+        self._events.settle(away)
 
     def stand_firm(self, position: int) -> None:
         """Those who have the state are a quorum, or there need be none, if so many payloads are safe."""
@@ -274,7 +279,8 @@ class Replica:
     # ---- giving way to another partition
 
     def give_way(self) -> None:
-        """The state is about to be replaced: what waited to be safe will not be."""
+        """The state is about to be replaced: what waited to be safe will not be. Events wait on, but for firm ones: a
+        client must be told first that it goes on without the others (see `returned`)."""
         for _, client, request, _ in self._unsafe:
             self._out.reply(client, request, _OUTCOME_UNKNOWN)
         self._unsafe.clear()
@@ -304,6 +310,7 @@ class Replica:
         """A client of this node is gone."""
         self.clients.pop(client, None)
         self._standing.forget(client)
+        self._events.forget(client)
 
     def without_stale(self, client: int, frame: Requests) -> list[Requests]:
         """What of a client's requests may go into the order; those of a stale service object are refused at once."""

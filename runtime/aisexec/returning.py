@@ -43,6 +43,11 @@ class Awaited:
             self.nodes[node] = (value.serial, value.part + 1)
         return True
 
+    def away(self, node: NodeId, remnants: Remnants) -> frozenset[int]:
+        """The services of which `node` must still bring something: its clients are not in their state."""
+        _, first = self.nodes.get(node, (0, len(remnants)))
+        return frozenset(service for service, _ in remnants[first:])
+
     def parts(self, node: NodeId, remnants: Remnants, time: float) -> list[bytes]:
         """What `node` must still multicast."""
         serial, first = self.nodes[node]

@@ -5,6 +5,7 @@ Only what is asked to be safe waits, and what comes behind it for the same servi
 """
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,22 +66,27 @@ class SafeEvents:
         self.is_safe(self._safe)
 
     def new_ring(self) -> None:
-        """Counting begins anew. Those that go on together have all that waited: it goes with the next membership, and
-        what is firm with a quorum of it."""
+        """Counting begins anew. Those that go on together have all that waited: it goes with the next membership that
+        its client is told of, and what is firm with a quorum of it."""
         self._safe, self._floor = 0, NEVER
         for each in self._waiting.values():
             for waiting in each:
                 waiting.needed = 0 if waiting.firm else CARRIED
 
-    def settle(self) -> None:
-        """The next membership is here: what was carried goes."""
-        for each in self._waiting.values():
-            for waiting in each:
-                waiting.needed = max(waiting.needed, 0)
+    def settle(self, away: Container[int] = ()) -> None:
+        """The next membership is here: what was carried goes, but for that of the services whose clients are `away`:
+        they have not been told of it."""
+        for (_, service), each in self._waiting.items():
+            if service not in away:
+                for waiting in each:
+                    waiting.needed = max(waiting.needed, 0)
         self.is_safe(self._safe)
 
     def give_way(self) -> None:
-        """The state is about to be replaced: what is firm has not happened, and all else goes."""
-        for key, each in self._waiting.items():
-            self._waiting[key] = deque(waiting for waiting in each if not waiting.firm)
-        self.settle()
+        """The state is about to be replaced: what is firm has not happened, and all else waits on."""
+        kept = {key: deque(waiting for waiting in each if not waiting.firm) for key, each in self._waiting.items()}
+        self._waiting = {key: waiting for key, waiting in kept.items() if waiting}
+
+    def forget(self, client: int) -> None:
+        """A client is gone, and what waited for it."""
+        self._waiting = {key: waiting for key, waiting in self._waiting.items() if key[0] != client}

@@ -80,7 +80,35 @@ def test_what_is_firm_has_not_happened_when_another_state_stands() -> None:
     events.add(7, 2, event(3), 3, firm=True)
     events.new_ring()
     events.give_way()
+    events.settle()
     assert told(out) == [2]
     events.stand_firm(0)
     events.is_safe(5)
     assert told(out) == []
+
+
+def test_of_a_service_whose_clients_are_away_nothing_goes_before_they_are_back() -> None:
+    out = Outbox()
+    events = SafeEvents(out)
+    for service in (1, 2):
+        events.add(7, service, event(service), 3)
+    events.new_ring()
+    events.settle({2})
+    events.is_safe(5)
+    assert told(out) == [1]
+    events.add(7, 2, event(3), 0)
+    events.new_ring()
+    events.settle({2})
+    assert told(out) == []
+    events.settle()
+    assert told(out) == [2, 3]
+
+
+def test_nothing_waits_for_a_client_that_is_gone() -> None:
+    out = Outbox()
+    events = SafeEvents(out)
+    events.add(7, 1, event(1), 3)
+    events.add(8, 1, event(2), 3)
+    events.forget(7)
+    events.is_safe(3)
+    assert told(out) == [2]

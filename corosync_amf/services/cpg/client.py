@@ -11,15 +11,16 @@ Source: cpg.h of corosync.
 
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from corosync_amf.ais import NodeId
 from corosync_amf.checks import check_enum
 from corosync_amf.engine import Done, Request, Service
-from corosync_amf.errors import AisError, InvalidParam, NameTooLong, NotExist
+from corosync_amf.errors import AisError, NameTooLong, NotExist
 from corosync_amf.following import Following
 from corosync_amf.messaging import unpack
-from corosync_amf.multicasting import GroupClient, check_messages
+from corosync_amf.multicasting import Buffer, GroupClient, GroupName, check_group, check_messages, group_bytes
 from corosync_amf.service import Opening
 from corosync_amf.session import Session
 
@@ -40,8 +41,7 @@ from .values import (
 )
 
 AGREED, SAFE = Guarantee.AGREED, Guarantee.SAFE
-Buffer = bytes | bytearray | memoryview
-GroupName = str | bytes
+_group_name = partial(check_group, limit=GROUP_BYTES_MAX, too_long=NameTooLong)
 
 
 class CpgService(GroupClient):
@@ -230,7 +230,7 @@ class CpgService(GroupClient):
 
     def _name_of(self, group: bytes) -> GroupName:
         named = self._named
-        return named if named == group or _encoded(named) == group else _text(group)
+        return named if named == group or group_bytes(named) == group else _text(group)
 
 
 def _changed(addresses: list[tuple[NodeId, int, int]]) -> tuple[Address, ...]:
@@ -243,23 +243,6 @@ def _described(group: m.Group) -> list[GroupDescription]:
 
 def _text(name: bytes) -> str:
     return name.decode(errors="surrogateescape")
-
-
-def _encoded(name: GroupName) -> bytes:
-    return name if isinstance(name, bytes) else name.encode(errors="surrogateescape")
-
-
-def _group_name(group: object) -> bytes:
-    """Raises: InvalidParam; NameTooLong."""
-    if not isinstance(group, str | bytes) or not group:
-        raise InvalidParam("group must be text or bytes, and not empty")
-    try:
-        name = _encoded(group)
-    except UnicodeEncodeError:
-        raise InvalidParam("group cannot be written in UTF-8") from None
-    if len(name) > GROUP_BYTES_MAX:
-        raise NameTooLong(f"group has {len(name)} bytes; {GROUP_BYTES_MAX} is the limit")
-    return name
 
 
 def initialize(

@@ -10,13 +10,14 @@ Source: evs.h of corosync.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from corosync_amf.checks import check_enum
 from corosync_amf.engine import Done, Request, Service
 from corosync_amf.errors import AisError, InvalidParam, NotExist
 from corosync_amf.messaging import unpack
-from corosync_amf.multicasting import GroupClient, check_messages
+from corosync_amf.multicasting import Buffer, GroupClient, GroupName, check_group, check_messages
 from corosync_amf.service import Opening
 from corosync_amf.session import Session
 
@@ -34,8 +35,7 @@ from .values import (
 )
 
 AGREED, SAFE = Guarantee.AGREED, Guarantee.SAFE
-Buffer = bytes | bytearray | memoryview
-GroupName = str | bytes
+_group_name = partial(check_group, limit=GROUP_BYTES_MAX, too_long=InvalidParam)
 
 
 class EvsService(GroupClient):
@@ -178,18 +178,6 @@ def _group_names(groups: Iterable[object]) -> tuple[bytes, ...]:
     if not 1 <= len(names) <= GROUPS_MAX:
         raise InvalidParam(f"{len(names)} groups; 1 to {GROUPS_MAX} are possible")
     return names
-
-
-def _group_name(group: object) -> bytes:
-    if not isinstance(group, str | bytes):
-        raise InvalidParam(f"a group must be text or bytes, not {group!r}")
-    try:
-        name = group.encode(errors="surrogateescape") if isinstance(group, str) else group
-    except UnicodeEncodeError:
-        raise InvalidParam("a group cannot be written in UTF-8") from None
-    if not 1 <= len(name) <= GROUP_BYTES_MAX:
-        raise InvalidParam(f"a group has {len(name)} bytes; 1 to {GROUP_BYTES_MAX} are possible")
-    return name
 
 
 def initialize(*, retry: bool = True, address: str | None = None) -> Opening[EvsService]:

@@ -75,8 +75,9 @@ class IdealCluster:
         """Hand an event to a node and carry out what it multicasts."""
         self._carry_out(node_id, self.nodes[node_id].handle(event, self.now))
 
-    def deliver(self, count: int | None = None) -> int:
-        """Deliver up to `count` payloads (all, until quiet, by default); return how many were."""
+    def deliver(self, count: int | None = None, *, is_told_safe: bool = True) -> int:
+        """Deliver up to `count` payloads (all, until quiet, by default); return how many were. `is_told_safe` False:
+        no member hears that the others have them."""
         done = 0
         while count is None or done < count:
             busy = [part for part, queue in sorted(self._queues.items()) if queue]
@@ -88,7 +89,8 @@ class IdealCluster:
             done += 1
             for node in part:
                 if self._parts.get(node) == part and node in self.nodes:
-                    self._happen(node, [Delivered([(sender, payload)]), Safe(self._counts[part])])
+                    safe = [Safe(self._counts[part])] if is_told_safe else []
+                    self._happen(node, [Delivered([(sender, payload)]), *safe])
         return done
 
     def deliver_only_to(self, node_id: NodeId) -> None:

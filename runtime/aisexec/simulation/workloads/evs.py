@@ -52,16 +52,11 @@ class EvsWorkload:
             elif isinstance(said, m.Messages):
                 life.log += unpack(said.data, said.count)
             elif isinstance(said, m.Changed):
-                alone = not life.log or (said.kind != TRANSITIONAL and self._came_alone(life))
+                # A node that comes back to another partition gets the messages from the place where it is let in.
+                is_back = said.reason == f"node {life.node} is back from another partition"
                 key = (said.ring_id, said.kind, said.members)
-                life.log.append(View(key, said.kind == TRANSITIONAL, is_late=alone))
+                life.log.append(View(key, said.kind == TRANSITIONAL, is_late=is_back or not life.log))
         return []
-
-    def _came_alone(self, life: Life) -> bool:
-        """A node that comes back to another partition gets the messages from the place where it is let in."""
-        last = life.log[-1]
-        key: Any = last.key if isinstance(last, View) else None
-        return key is not None and key[2] == (life.node,)
 
     def lost(self, node: NodeId, now: float) -> None:
         """See `Workload`."""
