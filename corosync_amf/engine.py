@@ -203,7 +203,7 @@ class Event:
 
     `safe`: not before every member holds what caused it. Later events of the service for that client wait behind it,
     but for one that goes `ahead` (a transitional configuration: what waits is delivered in it). `firm`: not before a
-    quorum that has the state holds it, in this membership or a later one; never if another state stands.
+    quorum holds it, in this membership or a later one; never if another state stands.
     """
 
     to: Client

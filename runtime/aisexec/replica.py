@@ -59,7 +59,7 @@ class Replica:
     `order` of what was applied last.
 
     `position` and `safe` count payloads of the present ring: the one that is being applied, and those that every member
-    is known to have.
+    is known to have. `near` are members that make a quorum with this node: what one of them sends a quorum has at once.
     """
 
     def __init__(self, local: NodeId, engines: Sequence[Engine], out: Outbox) -> None:
@@ -71,6 +71,7 @@ class Replica:
         self.quorate = False
         self.position = 0
         self.safe = 0
+        self.near: frozenset[NodeId] = frozenset()
         self.awaited = Awaited()
         self._cut: int | None = None
         self._floor = NEVER
@@ -87,11 +88,14 @@ class Replica:
         self._unsafe: deque[tuple[int, int, int, Message]] = deque()
         self._events = SafeEvents(out)
         self._cause = Origin(Client(local, 0))
+        self._is_held = False
+        """Whether a quorum has what is being applied."""
 
     # ---- the order
 
     def apply(self, sender: NodeId, value: Bundle | Gone | Rung | Return, now: float) -> None:
         """Apply one value in its place in the order."""
+        self._is_held = sender in self.near
         match value:
             case Bundle():
                 self._apply_bundle(sender, value, now)
@@ -126,6 +130,7 @@ class Replica:
     def membership(self, change: Membership, now: float) -> None:
         """Tell all engines of a membership change, in its place in the order."""
         self.order, self.quorate = change.order, change.quorate
+        self._is_held = False
         self._cause = Origin(Client(change.members[0], 0), 0, change.order, change.time)
         self.alarms.ring_again()
         told = [(service, engine.membership(change)) for service, engine in self.engines.items()]
@@ -198,6 +203,7 @@ class Replica:
                     if ahead:
                         self._out.event(to.number, service, message)
                     else:
+                        firm = firm and not self._is_held
                         position = max(self.position, self._cut or 0) if safe or firm else 0
                         self._events.add(to.number, service, message, position, firm=firm)
                 case Alarm(key, delay, message):

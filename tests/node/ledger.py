@@ -27,6 +27,13 @@ class Append(Request, frozen=True):
     safe: bool = False
 
 
+class Grant(Request, frozen=True):
+    """Tell client 1 of this node, when it is firm."""
+
+    node: NodeId
+    line: str
+
+
 class AppendLater(Request, frozen=True):
     line: str
     delay: float
@@ -50,7 +57,7 @@ class LedgerSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
 class LedgerEngine:
     service: ClassVar[Service] = Service.CKPT
-    request_type: ClassVar[Any] = Append | AppendLater | ClientGone
+    request_type: ClassVar[Any] = Append | Grant | AppendLater | ClientGone
     query_type: ClassVar[Any] = Count
     snapshot_type: ClassVar[type[msgspec.Struct]] = LedgerSnapshot
     remnant_type: ClassVar[Any] = LedgerSnapshot
@@ -63,6 +70,8 @@ class LedgerEngine:
             case Append(line, safe):
                 self.lines.append(line)
                 return [Event(origin.client, Noted(line)), Reply(origin, Done(), safe)]
+            case Grant(node, line):
+                return [Event(Client(node, 1), Noted(line), firm=True), Reply(origin, Done())]
             case AppendLater(line, delay):
                 return [Alarm(line, delay, Append(line)), Reply(origin, Done())]
             case ClientGone():

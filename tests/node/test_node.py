@@ -13,7 +13,7 @@ from aisexec.simulation.ideal import IdealCluster
 from corosync_amf.engine import Done, Failed, Request, Service
 from corosync_amf.wire import PROTOCOL, Ask, Events, Hello, Refused, Replies, Requests, Welcome, decode, encode
 
-from .ledger import Append, AppendLater, Count, Counted, LedgerEngine, Noted
+from .ledger import Append, AppendLater, Count, Counted, Grant, LedgerEngine, Noted
 
 MAJORITY = QuorumOptions(enabled=True, votes={1: 1, 2: 1, 3: 1})
 
@@ -78,6 +78,48 @@ def test_events_and_replies_of_one_step_keep_their_order() -> None:
     assert isinstance(events, Events)
     assert decode(events.items[0][1], Noted) == Noted("a")
     assert isinstance(answer, Replies)
+
+
+def noted(cluster: IdealCluster, node_id: int) -> list[str]:
+    """The events of client 1 of a node."""
+    events = [frame for frame in frames(cluster, node_id) if isinstance(frame, Events)]
+    return [decode(raw, Noted).line for frame in events for _, raw in frame.items]
+
+
+def test_of_three_nodes_the_one_that_gets_a_message_is_a_quorum_with_its_sender() -> None:
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    for node_id in (1, 2):
+        connect(cluster, node_id)
+    ask_to(cluster, 1, Grant(1, "to the sender's"), Grant(2, "to another one's"))
+    cluster.deliver(1, is_told_safe=False)
+    assert [noted(cluster, n) for n in (1, 2)] == [[], ["to another one's"]]
+    ask_to(cluster, 3, Append("next"))
+    cluster.deliver()
+    assert [noted(cluster, n) for n in (1, 2)] == [["to the sender's"], ["to another one's"]]
+
+
+def test_of_five_nodes_two_are_no_quorum() -> None:
+    cluster = cluster_of(1, 2, 3, 4, 5, quorum=QuorumOptions(enabled=True, votes=dict.fromkeys(range(1, 6), 1)))
+    connect(cluster, 1)
+    connect(cluster, 2)
+    ask_to(cluster, 2, Grant(1, "granted"))
+    cluster.deliver(1, is_told_safe=False)
+    assert noted(cluster, 1) == []
+    ask_to(cluster, 2, Append("next"), first=2)
+    cluster.deliver()
+    assert noted(cluster, 1) == ["granted"]
+
+
+def test_what_a_lost_node_got_alone_is_not_told_as_firm() -> None:
+    cluster = cluster_of(1, 2, 3, quorum=MAJORITY)
+    connect(cluster, 1)
+    ask_to(cluster, 1, Grant(1, "alone"))
+    cluster.deliver_only_to(1)
+    cluster.arrange((1,), (2, 3))
+    cluster.deliver()
+    cluster.arrange((1, 2, 3))
+    cluster.deliver()
+    assert noted(cluster, 1) == []
 
 
 def test_a_joining_node_gets_the_state_and_what_was_ordered_since() -> None:
