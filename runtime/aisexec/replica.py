@@ -4,7 +4,7 @@ Every member of a membership applies the same values in the same order, so their
 only those effects for itself that name its own node.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Container, Sequence
 from logging import CRITICAL
 from traceback import format_exc
@@ -86,6 +86,8 @@ class Replica:
         }
         self._standing = Standing(local, self.engines.values())
         self._unsafe: deque[tuple[int, int, int, Message]] = deque()
+        self._owed: Counter[int] = Counter()
+        """How many of these each client waits for: no firm event overtakes them."""
         self._events = SafeEvents(out)
         self._cause = Origin(Client(local, 0))
         self._is_held = False
@@ -203,7 +205,7 @@ class Replica:
                     if ahead:
                         self._out.event(to.number, service, message)
                     else:
-                        firm = firm and not self._is_held
+                        firm = firm and not (self._is_held and to.number not in self._owed)
                         position = max(self.position, self._cut or 0) if safe or firm else 0
                         self._events.add(to.number, service, message, position, firm=firm)
                 case Alarm(key, delay, message):
@@ -238,6 +240,7 @@ class Replica:
             return
         if safe and max(self.position, self._floor) > self.safe:
             self._unsafe.append((self.position, client.number, to.request, message))
+            self._owed[client.number] += 1
         else:
             self._out.reply(client.number, to.request, message)
 
@@ -247,6 +250,9 @@ class Replica:
         while count >= self._floor and self._unsafe and self._unsafe[0][0] <= count:
             _, client, request, message = self._unsafe.popleft()
             self._out.reply(client, request, message)
+            self._owed[client] -= 1
+            if not self._owed[client]:
+                del self._owed[client]
         if self._cut is not None:
             self._events.is_safe(count)
 
@@ -265,9 +271,9 @@ class Replica:
         """Those who have the state are a quorum, or there need be none, if so many payloads are safe."""
         if self._floor == NEVER:
             self._floor = position
+            self.is_safe(self.safe)
             if self.quorate:
                 self._events.stand_firm(position)
-            self.is_safe(self.safe)
 
     def new_ring(self) -> None:
         """Counting begins anew. What waited goes on waiting, until a quorum of the next membership has it."""
@@ -278,18 +284,17 @@ class Replica:
 
     def settle(self) -> None:
         """The membership has no quorum: nobody can promise what waits."""
-        carried, self._unsafe = self._unsafe, deque()
-        for _, client, request, _ in carried:
+        for _, client, request, _ in self._unsafe:
             self._out.reply(client, request, _OUTCOME_UNKNOWN)
+        self._unsafe.clear()
+        self._owed.clear()
 
     # ---- giving way to another partition
 
     def give_way(self) -> None:
         """The state is about to be replaced: what waited to be safe will not be. Events wait on, but for firm ones: a
         client must be told first that it goes on without the others (see `returned`)."""
-        for _, client, request, _ in self._unsafe:
-            self._out.reply(client, request, _OUTCOME_UNKNOWN)
-        self._unsafe.clear()
+        self.settle()
         self._events.give_way()
 
     def strangers(self) -> list[int]:

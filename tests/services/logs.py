@@ -32,9 +32,11 @@ class Logging:
         return self.cluster.nodes[min(node, len(self.cluster.nodes))].address
 
     def lines(self, node: int, path: str) -> list[str]:
-        """What stands in a file of a node."""
-        file = self.directory / str(node) / f"{path}.log"
-        return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        """What stands in a file of a node; nothing while it is being put away."""
+        try:
+            return (self.directory / str(node) / f"{path}.log").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
 
     async def written(self, path: str, count: int, nodes: list[int] | None = None) -> list[str]:
         """Wait until the file has so many lines on every node, and is the same there."""

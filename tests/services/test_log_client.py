@@ -102,10 +102,13 @@ async def test_files_are_put_away_and_the_oldest_removed(cluster: Logging) -> No
             await stream.write_log("x" * 90)
         last = ["9 " + "x" * 90]
         await eventually(lambda: all(cluster.lines(node, "small") == last for node in cluster.cluster.nodes))
-        for node in cluster.cluster.nodes:
-            names = sorted(path.name for path in (cluster.directory / str(node)).glob("small*"))
-            numbers = [re.sub("_[0-9]{8}_[0-9]{6}_", "_", name) for name in names]
-            assert numbers == ["small.log", "small_0003.log", "small_0004.log"]
+
+        def names(node: int) -> list[str]:
+            found = sorted(path.name for path in (cluster.directory / str(node)).glob("small*"))
+            return [re.sub("_[0-9]{8}_[0-9]{6}_", "_", name) for name in found]
+
+        kept = ["small.log", "small_0003.log", "small_0004.log"]
+        await eventually(lambda: all(names(node) == kept for node in cluster.cluster.nodes))
 
 
 async def test_several_services_share_a_connection(cluster: Logging) -> None:
