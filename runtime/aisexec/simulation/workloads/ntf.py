@@ -5,7 +5,8 @@ own         what a client was told is sent, its own subscription has heard, if i
 together    between two notifications that two subscriptions heard both, both heard the same of what both want, if
             their nodes were together: the membership, of which each of them hears, did not change in between,
             and its next change was the same for both (while a ring falls apart, its parts may still deliver
-            different messages in the old membership)
+            different messages in the old membership), and says of neither node that it had left: one that gave way
+            hears of its return what the others hear, but may have been apart from them before
 unique      no id was given twice, in whatever partition
 kept        what is kept under an id is what was sent with it, and all replicas keep the same
 """
@@ -26,7 +27,8 @@ from corosync_amf.services.ntf.vocabulary import EventType, NotificationType, Pr
 from corosync_amf.wire import decode
 
 SUBSCRIPTION = 1
-MEMBERSHIP_CLASSES = ((18568, 3, 0x65), (18568, 3, 0x66))
+JOINED, LEFT = (18568, 3, 0x65), (18568, 3, 0x66)
+MEMBERSHIP_CLASSES = (JOINED, LEFT)
 MEMBERSHIP = Terms(class_ids=MEMBERSHIP_CLASSES)
 CHOICES = (
     Terms(),
@@ -213,24 +215,30 @@ def apart(hearings: Sequence[Hearing]) -> list[str]:
 
 def _stretches(one: Hearing, other: Hearing) -> dict[tuple[int, int], tuple[list[int], int]]:
     """What `one` heard between each two neighbours that both heard, of what `other` wants, and the next change of the
-    membership after that (UNKNOWN: it was not heard any more; NEVER: there was none).
+    membership after that (UNKNOWN: it was not heard any more, or the node had left; NEVER: there was none).
 
     Stretches in which the membership changed are left out.
     """
     common = {record.identifier for record in one.heard} & {record.identifier for record in other.heard}
     found: dict[tuple[int, int], tuple[list[int], int]] = {}
     change, end, between = UNKNOWN if one.is_over else NEVER, 0, list[int]()
+    has_left = False
     for record in reversed(one.heard):
         is_change = record.class_id in MEMBERSHIP_CLASSES
+        has_left = is_change and (has_left or _is_leave_of(record, one.node))
         if record.identifier in common and end:
             found[record.identifier, end] = (between[::-1], change)
         if is_change:
-            change, end = record.identifier, 0
+            change, end = UNKNOWN if has_left else record.identifier, 0
         elif record.identifier in common:
             end, between = record.identifier, []
         elif other.wants(record):
             between.append(record.identifier)
     return found
+
+
+def _is_leave_of(record: Record, node: NodeId) -> bool:
+    return record.class_id == LEFT and record.notification_object == f"safNode=node-{node}"
 
 
 def _record(event_type: EventType, about: str, identifier: int, text: str, facts: AlarmFacts | Nothing) -> Record:
