@@ -141,7 +141,8 @@ class Executive:
             fence_required=config.quorum.fence_required,
         )
         self._amf = AmfEngine(daemon.cluster)
-        self.node = Node(options, engines_of(self._amf, wiring.clm_settings(config, daemon.cluster)))
+        clm, evt = wiring.clm_settings(config, daemon.cluster), wiring.evt_settings(config)
+        self.node = Node(options, engines_of(self._amf, clm, evt))
         self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
         daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
