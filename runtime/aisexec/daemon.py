@@ -21,13 +21,13 @@ import anyio.abc
 
 from corosync_amf import lease as shared_lease
 from corosync_amf.config.settings import ExecutiveConfig
-from corosync_amf.engine import Message, NodeFacts, Request, Service
+from corosync_amf.engine import Message, NodeFacts, NodeLocks, Request, Service
 from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.amf.messages import Failfast
 from corosync_amf.services.amf.model import Cluster
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.ckpt.entries import JournalEntry
-from corosync_amf.services.clm.messages import RememberView
+from corosync_amf.services.clm.messages import RememberLocks, RememberView
 
 from . import wiring
 from .agent import Agent, surroundings_of
@@ -42,7 +42,7 @@ from .logwriter import LogWriter
 from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Payloads, ToClient
 from .quorum import lease_deadline
-from .remembered import ERA, VIEW, Remembered
+from .remembered import ERA, LOCKS, VIEW, Remembered
 
 log = logging.getLogger("aisexec")
 
@@ -129,8 +129,9 @@ class Executive:
             config.interfaces[0].bind_address,
             time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
             incarnation,
-            self._remembered.recall(VIEW),
+            self._remembered.recall(VIEW, 0),
             self._journal is not None,
+            self._remembered.recall(LOCKS, NodeLocks()),
         )
         options = NodeOptions(
             self._facts,
@@ -260,6 +261,8 @@ class Executive:
                 self._journal.run(command)  # type: ignore[arg-type]  # one of CKPT's
             case Service.CLM if isinstance(command, RememberView):
                 self._remembered.remember(VIEW, command.view_number)
+            case Service.CLM if isinstance(command, RememberLocks):
+                self._remembered.remember(LOCKS, command.locks)
             case Service.CLM:
                 self._agent.run(Failfast("an operator resets the node"))
             case _:
@@ -333,7 +336,7 @@ class Executive:
         log.warning("development: packets of nodes %s are dropped", sorted(blocked) or "-")
 
     def _next_era(self) -> int:
-        chosen = wiring.era(self._remembered.recall(ERA), time.time())
+        chosen = wiring.era(self._remembered.recall(ERA, 0), time.time())
         self._remembered.remember(ERA, chosen)
         return chosen
 

@@ -1,13 +1,18 @@
-"""Numbers that outlive the executive: one small file for each, below the persistence directory."""
+"""What outlives the executive besides checkpoints: one small file for each, below the persistence directory."""
 
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 log = logging.getLogger("aisexec.remembered")
 
 ERA: Final = "era"
 VIEW: Final = "view"
+LOCKS: Final = "locks"
+
+T = TypeVar("T")
 
 
 class Remembered:
@@ -20,21 +25,28 @@ class Remembered:
     def __init__(self, directory: str | None) -> None:
         self._directory = None if directory is None else Path(directory)
 
-    def recall(self, name: str) -> int:
-        """The number that was remembered last; 0: none."""
+    def recall(self, name: str, default: T) -> T:
+        """What was remembered last, of the type of `default`, which stands for nothing."""
+        if self._directory is None:
+            return default
+        path = self._directory / name
         try:
-            return int((self._directory / name).read_text()) if self._directory else 0
-        except (OSError, ValueError):
-            return 0
+            return msgspec.json.decode(path.read_bytes(), type=type(default))
+        except FileNotFoundError:
+            return default
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("the %s cannot be read from %s: %s", name, path, error)
+            return default
 
-    def remember(self, name: str, number: int) -> None:
+    def remember(self, name: str, value: object) -> None:
+        """Replace what is remembered under this name."""
         if self._directory is None:
             return
         path = self._directory / name
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary = path.with_suffix(".new")
-            temporary.write_text(f"{number}\n")
+            temporary.write_bytes(msgspec.json.encode(value) + b"\n")
             temporary.replace(path)
         except OSError as error:
             log.warning("the %s cannot be stored: %s", name, error)

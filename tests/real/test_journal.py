@@ -9,7 +9,7 @@ import pytest
 
 from aisexec.journal import FILE, MAGIC, Journal, framed, read_records
 from aisexec.remembered import Remembered
-from corosync_amf.engine import Request
+from corosync_amf.engine import NodeLocks, Request
 from corosync_amf.services.ckpt import messages as m
 from corosync_amf.services.ckpt.entries import Begun, Changed, Ended, JournalEntry
 from corosync_amf.services.ckpt.values import SectionChange, SectionOperation
@@ -142,13 +142,22 @@ async def test_a_disk_that_cannot_be_written_delays_the_answer(
     assert "cannot be written" in caplog.text
 
 
-def test_numbers_are_remembered(tmp_path: Path) -> None:
+def test_numbers_and_locks_are_remembered(tmp_path: Path) -> None:
     kept = Remembered(str(tmp_path / "state"))
-    assert kept.recall("view") == 0
+    locks = NodeLocks(3, ("node\nwith a line", "node2"))
+    assert (kept.recall("view", 0), kept.recall("locks", NodeLocks())) == (0, NodeLocks())
     kept.remember("view", 7)
-    assert Remembered(str(tmp_path / "state")).recall("view") == 7
-    (tmp_path / "state" / "view").write_text("nonsense")
-    assert kept.recall("view") == 0
+    kept.remember("locks", locks)
+    again = Remembered(str(tmp_path / "state"))
+    assert (again.recall("view", 0), again.recall("locks", NodeLocks())) == (7, locks)
     nowhere = Remembered(None)
     nowhere.remember("view", 7)
-    assert nowhere.recall("view") == 0
+    assert nowhere.recall("view", 0) == 0
+
+
+def test_a_file_that_makes_no_sense_is_told_and_counts_for_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "view").write_text("nonsense")
+    assert Remembered(str(tmp_path)).recall("view", 0) == 0
+    assert "the view cannot be read" in caplog.text
