@@ -50,7 +50,7 @@ BACKLOG_BYTES_HIGH: Final = 2 * 1024 * 1024
 """Above this much in the queue of the ring, clients are read no further until half of it has gone."""
 LEASE_LOOKS: Final = 16
 """How often within a token timeout the lease is looked at."""
-JOURNAL_SECONDS: Final = 5.0
+DISK_SECONDS: Final = 5.0
 """How long an executive that stops waits for its disk."""
 BLOCKED_FILE: Final = "blocked"
 
@@ -164,6 +164,7 @@ class Executive:
     def open(self) -> None:
         """Raises: AddressTaken: another executive listens at the socket."""
         self._listener.open()
+        self._tasks.start_soon(self._remembered.work)
         if self._journal is not None:
             self._tasks.start_soon(self._journal.work)
         self._look_at_lease()
@@ -172,8 +173,9 @@ class Executive:
         """Leave in order: nothing of AMF's runs here any more when the others hear the goodbye."""
         self._lease_timer.set(None)
         await self._agent.stop()
-        if self._journal is not None:
-            with anyio.move_on_after(JOURNAL_SECONDS):
+        with anyio.move_on_after(DISK_SECONDS):
+            await self._remembered.drained()
+            if self._journal is not None:
                 await self._journal.drained()
         await self._group.leave()
 
@@ -337,7 +339,7 @@ class Executive:
 
     def _next_era(self) -> int:
         chosen = wiring.era(self._remembered.recall(ERA, 0), time.time())
-        self._remembered.remember(ERA, chosen)
+        self._remembered.store(ERA, chosen)
         return chosen
 
 
