@@ -113,17 +113,25 @@ def load(name: str) -> object:
 
     A class is instantiated, anything else is taken as it is.
 
-    Raises: InvalidParam: it cannot be found or imported; the reason says what went wrong.
+    Raises: InvalidParam: it cannot be found, imported or created; the reason says what went wrong.
     """
-    if not name:
-        raise InvalidParam("a plugin's name is missing: give module:object or the name of an entry point")
-    found = _imported(name) if ":" in name else _entry_point(name)
+    found = find(name)
     if not isinstance(found, type):
         return found
     try:
         return found()
     except Exception as error:
         raise InvalidParam(f"{name} cannot be created: {type(error).__name__}: {error}") from error
+
+
+def find(name: str) -> object:
+    """What a plugin's name names, as in `load`; a class is not instantiated.
+
+    Raises: InvalidParam: it cannot be found or imported; the reason says what went wrong.
+    """
+    if not name:
+        raise InvalidParam("a plugin's name is missing: give module:object or the name of an entry point")
+    return _imported(name) if ":" in name else _entry_point(name)
 
 
 def _imported(name: str) -> object:
