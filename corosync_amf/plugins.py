@@ -13,17 +13,10 @@ from typing import Any, Final
 import pluggy
 
 from corosync_amf import hookspecs
+from corosync_amf.arguments import PerFunction
 from corosync_amf.errors import InvalidParam
 
 ENTRY_POINT_GROUP: Final = "corosync_amf.components"
-
-
-class PerFunction:
-    """An argument that every implementation sees in its own way, for instance in the type that it names."""
-
-    def seen_by(self, function: Any) -> Any:
-        """What `function` gets."""
-        raise NotImplementedError
 
 
 class Plugins:
