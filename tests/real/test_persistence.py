@@ -5,9 +5,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aisexec.remembered import LOCKS
+from aisexec.remembered import LOCKS, Remembered
 from corosync_amf import ckpt, clm, errors
 from corosync_amf.development import development_cluster
+from corosync_amf.engine import NodeLocks
 from tests.services.loopback import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -37,7 +38,8 @@ async def test_persistent_checkpoints_view_numbers_and_locks_outlive_all_nodes(t
             view = await membership.cluster_track(clm.TrackFlags.CURRENT)
             assert view is not None
             await membership.node_lock(cluster.nodes[1].name)
-            await eventually(lambda: all((node.directory / LOCKS).exists() for node in cluster.nodes))
+            disks = [Remembered(str(node.directory)) for node in cluster.nodes]
+            await eventually(lambda: all(disk.recall(LOCKS, NodeLocks()).names for disk in disks))
 
         for node in cluster.nodes:
             assert node.process is not None

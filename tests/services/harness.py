@@ -67,13 +67,14 @@ class Replicas:
     answers: dict[Origin, Answer] = field(default_factory=dict)
     holds_multicasts: bool = False
     is_persistent: bool = False
+    begins_quorate: bool = True
     remembered: dict[NodeId, NodeLocks] = field(default_factory=dict)
     held: deque[tuple[NodeId, Request]] = field(default_factory=deque)
     order: int = 0
 
     def __post_init__(self) -> None:
         members, self.members = self.members, ()
-        self.change(joined=members)
+        self.change(joined=members, quorate=self.begins_quorate)
 
     # ---- what happens
 

@@ -30,8 +30,9 @@ JOINED, LEFT = ClusterChange.JOINED, ClusterChange.LEFT
 class Roster:
     """See the module. `locked` and `known` are names of nodes; `trackers` are clients with their flags.
 
-    `locks_version` counts the changes of `locked`. Persistent nodes remember both, as the last quorate cluster knew
-    them: each quorate cluster has a node of the one before, counts on from there, and so knows what is newer.
+    `locks_version` counts the changes of `locked`, and how often there was quorum anew. Persistent nodes remember both,
+    as the last quorate cluster knew them: each quorate cluster has a node of the one before, counts on from there, and
+    so knows what is newer. A part without quorum counts nothing.
     """
 
     def __init__(self, known: frozenset[str]) -> None:
@@ -101,12 +102,12 @@ class Roster:
         """These nodes are locked from now on."""
         if not self.locked.issuperset(names):
             self.locked.update(names)
-            self.locks_version += 1
+            self.locks_version += int(self.quorate)
 
     def unlock(self, name: str) -> None:
         """This node is not locked any more."""
         self.locked.discard(name)
-        self.locks_version += 1
+        self.locks_version += int(self.quorate)
 
     def locks(self) -> NodeLocks:
         """The locks with their version."""
@@ -117,7 +118,7 @@ class Roster:
 
         A part without quorum remembers nothing: what stands after it is what the quorate part knew.
         """
-        if not (self.quorate and self.locks_version):
+        if not self.quorate:
             return []
         locks = self.locks()
         return [Run(node, RememberLocks(locks)) for node in self._keepers() if nodes is None or node in nodes]
@@ -145,9 +146,11 @@ class Roster:
         old = dict(self.ring)
         facts = {node: change.nodes.get(node) or _unknown(node) for node in change.members}
         self._recall_locks([facts[node].last_locks for node in sorted(change.joined) if node in facts])
+        if change.quorate and not self.quorate:
+            self.locks_version += 1
+        self.quorate = change.quorate
         self.lock(locked)
         self.known.update(each.name for each in facts.values())
-        self.quorate = change.quorate
         remembered = [facts[node].last_view for node in change.joined if node in facts]
         self.view_number = max([self.view_number, *remembered])
         back = {node for node in change.left & change.joined if node in old and node in facts}
