@@ -14,8 +14,8 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from corosync_amf.ais import Dn, RedundancyModel
+from corosync_amf.arguments import PerFunction
 from corosync_amf.errors import AccessDenied, AisError, InvalidParam, Unavailable
-from corosync_amf.plugins import PerFunction
 from corosync_amf.services.amf.model import CheckpointPolicy, child_dn
 from corosync_amf.services.ckpt import Checkpoint, CkptService, CreationAttributes, OpenFlags
 from corosync_amf.services.ckpt.checkpoint import SectionsChanged, stream_of

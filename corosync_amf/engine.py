@@ -151,10 +151,18 @@ class Origin(msgspec.Struct, frozen=True, order=True, array_like=True):
     time: float = 0.0
 
 
+class NodeLocks(msgspec.Struct, frozen=True, array_like=True):
+    """Which nodes are locked, by name. `version` grows with each change: of two such lists the higher one is newer."""
+
+    version: int = 0
+    names: tuple[str, ...] = ()
+
+
 class NodeFacts(msgspec.Struct, frozen=True, array_like=True):
     """What a node says of itself when it joins.
 
-    `last_view` is the last view of CLM that it remembers from former lives; `is_persistent`: it keeps state on disk.
+    `last_view` is the last view of CLM that it remembers from former lives, `last_locks` are the locks;
+    `is_persistent`: it keeps state on disk.
     """
 
     node_id: NodeId
@@ -164,6 +172,7 @@ class NodeFacts(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int
     last_view: int = 0
     is_persistent: bool = False
+    last_locks: NodeLocks = NodeLocks()
 
 
 @dataclass(frozen=True, slots=True)

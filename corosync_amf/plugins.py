@@ -13,17 +13,10 @@ from typing import Any, Final
 import pluggy
 
 from corosync_amf import hookspecs
+from corosync_amf.arguments import PerFunction
 from corosync_amf.errors import InvalidParam
 
 ENTRY_POINT_GROUP: Final = "corosync_amf.components"
-
-
-class PerFunction:
-    """An argument that every implementation sees in its own way, for instance in the type that it names."""
-
-    def seen_by(self, function: Any) -> Any:
-        """What `function` gets."""
-        raise NotImplementedError
 
 
 class Plugins:
@@ -113,17 +106,25 @@ def load(name: str) -> object:
 
     A class is instantiated, anything else is taken as it is.
 
-    Raises: InvalidParam: it cannot be found or imported; the reason says what went wrong.
+    Raises: InvalidParam: it cannot be found, imported or created; the reason says what went wrong.
     """
-    if not name:
-        raise InvalidParam("a plugin's name is missing: give module:object or the name of an entry point")
-    found = _imported(name) if ":" in name else _entry_point(name)
+    found = find(name)
     if not isinstance(found, type):
         return found
     try:
         return found()
     except Exception as error:
         raise InvalidParam(f"{name} cannot be created: {type(error).__name__}: {error}") from error
+
+
+def find(name: str) -> object:
+    """What a plugin's name names, as in `load`; a class is not instantiated.
+
+    Raises: InvalidParam: it cannot be found or imported; the reason says what went wrong.
+    """
+    if not name:
+        raise InvalidParam("a plugin's name is missing: give module:object or the name of an entry point")
+    return _imported(name) if ":" in name else _entry_point(name)
 
 
 def _imported(name: str) -> object:

@@ -338,12 +338,13 @@ class ServiceClient(EventClient):
         *,
         timeout: float | None = None,
         late: Callable[[T], object] | None = None,
+        retry: bool = True,
     ) -> T:
-        """`Session.request` for this service."""
+        """`Session.request` for this service. `retry` False: not even in a session that does it else."""
         self.check_open()
-        session = self.session
+        session, retry = self.session, self.retry and retry
         try:
-            return await session.request(self.service, message, reply, timeout=timeout, retry=self.retry, late=late)
+            return await session.request(self.service, message, reply, timeout=timeout, retry=retry, late=late)
         except Unavailable as error:
             raise self._unavailable(error) from None
 
@@ -406,8 +407,6 @@ class ServiceClient(EventClient):
 
         def outcome(value: T | AisError) -> U:
             try:
-                if isinstance(value, Unavailable):
-                    raise self._unavailable(value)
                 if isinstance(value, AisError):
                     raise value
                 made = result(value)
@@ -417,7 +416,21 @@ class ServiceClient(EventClient):
             self.tell(event(number, made, None))
             return made
 
-        return self.session.submit(self.service, message, reply, invocation=number, outcome=outcome)
+        return self.hand_over(message, reply, outcome, invocation=number)
+
+    def hand_over(
+        self, message: Request, reply: type[T], outcome: Callable[[T | AisError], U], *, invocation: int = 0
+    ) -> Pending[U]:
+        """`Session.submit` for this service, for what is no event, or not always.
+
+        Raises: TryAgain: 256 requests are under way.
+        """
+        self.check_open()
+
+        def mapped(value: T | AisError) -> U:
+            return outcome(self._unavailable(value) if isinstance(value, Unavailable) else value)
+
+        return self.session.submit(self.service, message, reply, invocation=invocation, outcome=mapped)
 
 
 def check_callbacks(events: object, kind: type[IntFlag]) -> int:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -21,20 +20,19 @@ from corosync_amf.config import (
     render_json,
     render_text,
 )
+from corosync_amf.errors import InvalidParam
+from corosync_amf.plugins import find
 from corosync_amf.services.amf.model import Cluster, Index
 
 EXAMPLE_NODES: Final = ("node-a", "node-b", "node-c")
 
 
 def import_fault(plugin: str) -> str:
-    """Say why a plugin, `module:object`, cannot be imported; "" when it can."""
-    module, _, name = plugin.partition(":")
+    """Say why a plugin, `module:object` or an entry point, cannot be imported; "" when it can."""
     try:
-        found: object = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # the module's own code runs and may fail in any way
-        return f"{type(error).__name__}: {error}"
+        find(plugin)
+    except InvalidParam as error:
+        return error.reason
     return ""
 
 
@@ -53,7 +51,7 @@ def check_imports(cluster: Cluster, file: str) -> list[Problem]:
                     column=0,
                     severity=Severity.ERROR,
                     object=dn,
-                    message=f"plugin '{plugin}' cannot be imported: {fault}",
+                    message=f"plugin '{plugin}': {fault}",
                     hint="is it installed in this environment, or beside the file?",
                     code=Code.NOT_IMPORTABLE,
                 )

@@ -184,7 +184,7 @@ COMPONENT: Final = Table(
     "component",
     [
         Option("category", Words(CATEGORIES), "how AMF deals with it", ("saAmfCompCategory", "saAmfCtCompCategory")),
-        Option("plugin", Word(), "Python component, module:object"),
+        Option("plugin", Word(), "Python component, module:object or an entry point of corosync_amf.components"),
         Option("capability", CAPABILITIES, "assignments it takes", ("saAmfCompCapability", "saAmfCtCompCapability")),
         Option(
             "max_active_csis",

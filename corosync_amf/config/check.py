@@ -3,6 +3,7 @@
 Source: SAI-AIS-AMF-B.04.01 sections 3.6 and 3.8; the rules of the reference page.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,8 @@ from corosync_amf.services.amf.model import Capability, Category, Index
 
 E, W = Severity.ERROR, Severity.WARNING
 _PAIRED: Final = (RedundancyModel.TWO_N, RedundancyModel.N_PLUS_M)
+PLUGIN: Final = re.compile(r"[\w.]+:[\w.]*|[\w.-]+")
+"""`module:object`, or the name of an entry point."""
 _NO_STANDBY: Final = (Capability.X_ACTIVE, Capability.ONE_ACTIVE)
 
 
@@ -104,9 +107,9 @@ def components_can_be_started(index: Index) -> list[Finding]:
         if component.plugin and component.instantiate:
             message = "plugin and instantiate exclude each other"
             found.append(Finding(E, Code.CONFLICT, dn, "instantiate", message, "a plugin is started by AMF itself"))
-        elif component.plugin and ":" not in component.plugin:
-            hint = f"write '{component.plugin}:NameOfTheClass'"
-            found.append(Finding(E, Code.BAD_VALUE, dn, "plugin", "a plugin is module:object", hint))
+        elif component.plugin and not PLUGIN.fullmatch(component.plugin):
+            message = f"a plugin is module:object or the name of an entry point, not '{component.plugin}'"
+            found.append(Finding(E, Code.BAD_VALUE, dn, "plugin", message, "such as counter:Counter"))
         elif not component.plugin and not component.instantiate and component.category is Category.SA_AWARE:
             message = "nothing says how it is started"
             found.append(Finding(E, Code.MISSING, dn, "", message, "give it a 'plugin' or an 'instantiate' command"))

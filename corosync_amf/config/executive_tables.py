@@ -12,6 +12,8 @@ from corosync_amf.config.tree import Value
 
 TIME: Final = Milliseconds(0)
 PERIOD: Final = Milliseconds(1)
+RETENTION_MAX_MS: Final = 100_000_000
+"""No replica retains an event for longer."""
 PRIORITIES: Final = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 SUBSYSTEMS: Final = (
     *("TOTEM", "SYNC", "QUORUM", "CLM", "CKPT", "EVT", "MSG", "LCK"),
@@ -193,9 +195,9 @@ LOGGER_SUBSYS: Final = Table("logger_subsys", [Option("subsys", Word(32), "the s
 EVENT: Final = Table(
     "event",
     [
-        Option("delivery_queue_size", Integer(1, 10**6), "events kept for a slow subscriber"),
+        Option("delivery_queue_size", Integer(1, 10**6), "events kept for a subscriber that does not say how many"),
         Option("delivery_queue_resume", Integer(0, 10**6), "events left when it gets new ones again"),
-        Option("retention_max", TIME, "longest retention of an event"),
+        Option("retention_max", Milliseconds(0, RETENTION_MAX_MS), "longest retention of an event"),
     ],
 )
 AMF: Final = Table("amf", [Option("mode", Choice({"enabled": True, "disabled": False}), "run AMF")])

@@ -99,6 +99,7 @@ class Milliseconds:
     """A time; the value that is read is seconds."""
 
     low: int = 0
+    high: int = MILLISECONDS_MAX
 
     def read(self, value: Value) -> float:
         text = text_of(value, "a time")
@@ -106,11 +107,13 @@ class Milliseconds:
         if match is None:
             raise Bad(f"'{text}' is not a time", "milliseconds, or a number with a unit: 250ms, 5s, 2min")
         milliseconds = float(match[1]) * _UNITS[match[2]]
-        if not self.low <= milliseconds <= MILLISECONDS_MAX:
+        if not self.low <= milliseconds <= self.high:
             raise Bad(f"'{text}' is out of range", f"allowed: {self.describe()}")
         return milliseconds / 1000
 
     def describe(self) -> str:
+        if self.high != MILLISECONDS_MAX:
+            return f"{self.low}..{self.high} ms"
         return f"ms, at least {self.low}" if self.low else "ms"
 
 

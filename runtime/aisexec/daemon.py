@@ -21,13 +21,13 @@ import anyio.abc
 
 from corosync_amf import lease as shared_lease
 from corosync_amf.config.settings import ExecutiveConfig
-from corosync_amf.engine import Message, NodeFacts, Request, Service
+from corosync_amf.engine import Message, NodeFacts, NodeLocks, Request, Service
 from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.amf.messages import Failfast
 from corosync_amf.services.amf.model import Cluster
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.ckpt.entries import JournalEntry
-from corosync_amf.services.clm.messages import RememberView
+from corosync_amf.services.clm.messages import RememberLocks, RememberView
 
 from . import wiring
 from .agent import Agent, surroundings_of
@@ -42,7 +42,7 @@ from .logwriter import LogWriter
 from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
 from .outbox import CloseClient, Command, Fence, Local, Logged, NodeEffect, Payloads, ToClient
 from .quorum import lease_deadline
-from .remembered import ERA, VIEW, Remembered
+from .remembered import ERA, LOCKS, VIEW, Remembered
 
 log = logging.getLogger("aisexec")
 
@@ -50,7 +50,7 @@ BACKLOG_BYTES_HIGH: Final = 2 * 1024 * 1024
 """Above this much in the queue of the ring, clients are read no further until half of it has gone."""
 LEASE_LOOKS: Final = 16
 """How often within a token timeout the lease is looked at."""
-JOURNAL_SECONDS: Final = 5.0
+DISK_SECONDS: Final = 5.0
 """How long an executive that stops waits for its disk."""
 BLOCKED_FILE: Final = "blocked"
 
@@ -129,8 +129,9 @@ class Executive:
             config.interfaces[0].bind_address,
             time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
             incarnation,
-            self._remembered.recall(VIEW),
+            self._remembered.recall(VIEW, 0),
             self._journal is not None,
+            self._remembered.recall(LOCKS, NodeLocks()),
         )
         options = NodeOptions(
             self._facts,
@@ -141,7 +142,8 @@ class Executive:
             fence_required=config.quorum.fence_required,
         )
         self._amf = AmfEngine(daemon.cluster)
-        self.node = Node(options, engines_of(self._amf, wiring.clm_settings(config, daemon.cluster)))
+        clm, evt = wiring.clm_settings(config, daemon.cluster), wiring.evt_settings(config)
+        self.node = Node(options, engines_of(self._amf, clm, evt))
         self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
         daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
@@ -162,6 +164,7 @@ class Executive:
     def open(self) -> None:
         """Raises: AddressTaken: another executive listens at the socket."""
         self._listener.open()
+        self._tasks.start_soon(self._remembered.work)
         if self._journal is not None:
             self._tasks.start_soon(self._journal.work)
         self._look_at_lease()
@@ -170,8 +173,9 @@ class Executive:
         """Leave in order: nothing of AMF's runs here any more when the others hear the goodbye."""
         self._lease_timer.set(None)
         await self._agent.stop()
-        if self._journal is not None:
-            with anyio.move_on_after(JOURNAL_SECONDS):
+        with anyio.move_on_after(DISK_SECONDS):
+            await self._remembered.drained()
+            if self._journal is not None:
                 await self._journal.drained()
         await self._group.leave()
 
@@ -261,6 +265,8 @@ class Executive:
                 self._journal.run(command)  # type: ignore[arg-type]  # one of CKPT's
             case Service.CLM if isinstance(command, RememberView):
                 self._remembered.remember(VIEW, command.view_number)
+            case Service.CLM if isinstance(command, RememberLocks):
+                self._remembered.remember(LOCKS, command.locks)
             case Service.CLM:
                 self._agent.run(Failfast("an operator resets the node"))
             case _:
@@ -334,8 +340,8 @@ class Executive:
         log.warning("development: packets of nodes %s are dropped", sorted(blocked) or "-")
 
     def _next_era(self) -> int:
-        chosen = wiring.era(self._remembered.recall(ERA), time.time())
-        self._remembered.remember(ERA, chosen)
+        chosen = wiring.era(self._remembered.recall(ERA, 0), time.time())
+        self._remembered.store(ERA, chosen)
         return chosen
 
 

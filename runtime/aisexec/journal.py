@@ -30,6 +30,8 @@ from corosync_amf.services.ckpt.messages import (
 from corosync_amf.services.ckpt.shelf import Shelf
 from corosync_amf.wire import BadMessage, decode, encode
 
+from . import durable
+
 log = logging.getLogger("aisexec.journal")
 
 FILE: Final = "checkpoints.journal"
@@ -172,22 +174,13 @@ class Journal:
     def _append(self, entries: list[JournalEntry]) -> None:
         assert self._file is not None
         data = framed(entries)
-        _write(self._file, data)
+        durable.write_all(self._file, data)
         os.fdatasync(self._file)
         self._size += len(data)
 
     def _write_anew(self, entries: list[JournalEntry]) -> None:
-        temporary = self.path.with_suffix(".new")
         data = MAGIC + framed(entries)
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            _write(file, data)
-            os.fsync(file)
-            temporary.replace(self.path)
-            _sync_directory(self.path.parent)
-        except BaseException:
-            os.close(file)
-            raise
+        file = durable.put_in_place(self.path, data)
         self.close()
         self._file, self._size, self._size_anew = file, len(data), len(data)
 
@@ -201,17 +194,3 @@ class Journal:
 def _size_of(entry: JournalEntry) -> int:
     changes = getattr(entry, "changes", ())
     return 64 + sum(len(change.data or b"") for change in changes)
-
-
-def _write(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

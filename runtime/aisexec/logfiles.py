@@ -1,8 +1,10 @@
 """The files of log streams on this node: opened, written, put away, read. Every call may wait for a disk.
 
 A stream's file is `<name>.log` in its directory below the log directory. One that is put away is called
-`<name>_<date>_<time>_<number>.log` (UTC). A file that was there before is continued, unless it is full already, or its
-stream wraps: then it is put away first. No link is ever followed, so nothing is written or read outside the directory.
+`<name>_<date>_<time>_<number>.log` (UTC). A file that was there before is continued, unless its stream wraps: then it
+is put away first. Otherwise the engine says when, which counts what it has written; but it does not know what stood in
+a file that is continued. Such a file is put away here before it would be longer than its stream allows.
+No link is ever followed, so nothing is written or read outside the directory.
 """
 
 import logging
@@ -48,9 +50,8 @@ class OpenFile:
         self.directory = open_directory(root, spec.path_name, make=True)
         try:
             self._begin()
-            if self.size >= (1 if spec.full_action == FullAction.WRAP else spec.file_bytes_max):
-                stamp = datetime.fromtimestamp(os.fstat(self.fd).st_mtime, UTC).strftime("%Y%m%d_%H%M%S")
-                self.rotate(f"{spec.file_name}_{stamp}_0000")
+            if spec.full_action == FullAction.WRAP:
+                self._put_away()
         except OSError:
             self.close()
             raise
@@ -60,7 +61,7 @@ class OpenFile:
         self.is_wrapped = False
         self.position = self.size = os.fstat(self.fd).st_size
         if self.size and os.pread(self.fd, 1, self.size - 1) != b"\n":
-            self.write(b"\n")  # the end of a line that was torn when the machine went down
+            self._write(b"\n")  # the end of a line that was torn when the machine went down
 
     def close(self) -> None:
         self._close_file()
@@ -71,8 +72,17 @@ class OpenFile:
         if fd >= 0:
             os.close(fd)
 
-    def write(self, lines: bytes) -> None:
+    def add(self, lines: bytes) -> None:
         """Add whole lines, or nothing. Raises: OSError."""
+        if self.position == self.size and self.size + len(lines) > self.spec.file_bytes_max:
+            self._put_away()
+        self._write(lines)
+
+    def _put_away(self) -> None:
+        stamp = datetime.fromtimestamp(os.fstat(self.fd).st_mtime, UTC).strftime("%Y%m%d_%H%M%S")
+        self.rotate(f"{self.spec.file_name}_{stamp}_0000")
+
+    def _write(self, lines: bytes) -> None:
         data, done = lines, 0
         if self.position < self.size:
             data += self._rest_of_line(self.position + len(lines))
@@ -190,7 +200,7 @@ class Files:
         data = b"".join(waiting)
         try:
             if data:
-                file.write(data)
+                file.add(data)
         except OSError as error:
             return self._failed(key, file.spec, error)
         self._remember(key, data)

@@ -6,6 +6,7 @@ from corosync_amf.ais import NodeId
 from corosync_amf.config.settings import ExecutiveConfig, Interface, Provider, Transport
 from corosync_amf.services.amf.model import Cluster
 from corosync_amf.services.clm.engine import ClmSettings
+from corosync_amf.services.evt.messages import Settings as EvtSettings
 
 from .groups.embedded import EmbeddedOptions
 from .quorum import QuorumOptions
@@ -41,6 +42,12 @@ def clm_settings(config: ExecutiveConfig, cluster: Cluster) -> ClmSettings:
         quorum_votes=config.quorum.quorum,
         votes={node.name: node.quorum_votes for node in config.nodes},
     )
+
+
+def evt_settings(config: ExecutiveConfig) -> EvtSettings:
+    """What this node's sessions with EVT keep to."""
+    event = config.event
+    return EvtSettings(event.delivery_queue_size, event.delivery_queue_resume, event.retention_max)
 
 
 def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: float) -> EmbeddedOptions:

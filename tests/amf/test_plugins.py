@@ -9,10 +9,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from corosync_amf.arguments import PerFunction
 from corosync_amf.component import Component
 from corosync_amf.errors import InvalidParam
 from corosync_amf.hookspecs import hookimpl
-from corosync_amf.plugins import PerFunction, Plugins, load
+from corosync_amf.plugins import Plugins, load
 
 
 class Heard:

@@ -191,7 +191,7 @@ applications:
             node: nod-b
             components:
               callserver: {plugin: m:o, callback_timeout: 3 parsecs, capability: x_active}
-          su2: {node: node-a, rank: -1, components: {callserver: {plugin: m}}}
+          su2: {node: node-a, rank: -1, components: {callserver: {plugin: m o}}}
     service_instances:
       calls: {depends_on: [databse], csis: {sip: {depends_on: [sip]}}}
 """
@@ -201,7 +201,7 @@ applications:
         "11:59 callback_timeout: '3 parsecs' is not a time",
         "11:82 capability x_active for type 'sip' takes no standby assignments, which two_n needs",
         "12:37 rank: -1 is out of range",
-        "12:75 a plugin is module:object",
+        "12:75 a plugin is module:object or the name of an entry point, not 'm o'",
         "14:28 unknown service instance 'databse'",
         "14:51 depends on itself: phone/calls/sip -> phone/calls/sip",
     ]

@@ -80,17 +80,23 @@ def test_check_counts_the_members_of_the_node_list(bare):
 def test_check_imports_plugins_when_asked(bare):
     (bare / "checked_plugin.py").write_text("class Good:\n    class Inner: pass\n")
     (bare / "broken_plugin.py").write_text("1 / 0\n")
+    installed = bare / "checked-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: checked\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[corosync_amf.components]\nchecked-name = checked_plugin:Good\n")
     for plugin, fault in (
         ("checked_plugin:Good.Inner", None),
-        ("checked_plugin:Bad", "AttributeError: module 'checked_plugin' has no attribute 'Bad'"),
-        ("broken_plugin:X", "ZeroDivisionError: division by zero"),
-        ("no_such_plugin:X", "ModuleNotFoundError: No module named 'no_such_plugin'"),
+        ("checked_plugin:Bad", "checked_plugin has no Bad"),
+        ("broken_plugin:X", "broken_plugin cannot be imported: ZeroDivisionError: division by zero"),
+        ("no_such_plugin:X", "no_such_plugin cannot be imported: ModuleNotFoundError: No module named"),
+        ("checked-name", None),
+        ("unknown-name", "'unknown-name' is neither module:object nor an entry point of corosync_amf.components"),
     ):
         (bare / "amf.conf").write_text(MINIMAL % plugin)
         assert amf_check("amf.conf").exit_code == 0
         done = amf_check("--import", "amf.conf")
         assert done.exit_code == (1 if fault else 0)
-        assert fault is None or f"plugin '{plugin}' cannot be imported: {fault}" in done.output
+        assert fault is None or f"plugin '{plugin}': {fault}" in done.output
 
 
 def test_a_key_is_written_for_its_owner_only(tmp_path):

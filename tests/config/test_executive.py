@@ -177,7 +177,7 @@ def test_logging_subsystems_start_from_the_main_settings():
 
 def test_the_other_sections_are_read():
     text = (
-        section("event", "delivery_queue_size: 10", "delivery_queue_resume: 5")
+        section("event", "delivery_queue_size: 10", "delivery_queue_resume: 5", "retention_max: 60s")
         + section("amf", "mode: disabled")
         + section("uidgid", "uid: alice")
         + section("uidgid", "gid: staff")
@@ -185,6 +185,7 @@ def test_the_other_sections_are_read():
     )
     found = config(text)
     assert (found.event.delivery_queue_size, found.event.delivery_queue_resume) == (10, 5)
+    assert found.event.retention_max == 60.0
     assert found.amf_enabled is False
     assert (found.allowed_users, found.allowed_groups) == (("alice",), ("staff",))
     assert found.persistence_directory == "/srv/state"
@@ -261,6 +262,7 @@ def test_repeated_sections_continue_and_the_last_value_counts():
         (section("logging", "to_logfile: yes"), "2:13 logging: to_logfile needs a logfile"),
         (section("logging", section("logger_subsys")), "2:1 logging.logger_subsys[0]: logger_subsys needs a subsys"),
         (section("event", "delivery_queue_resume: 2000"), "2:24 event: delivery_queue_resume must be below"),
+        (section("event", "retention_max: 100001s"), "2:16 event: retention_max: '100001s' is out of range"),
         (section("totem", "ip_dscp: 64"), "2:10 totem: ip_dscp: 64 is out of range"),
     ],
 )

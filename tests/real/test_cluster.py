@@ -31,7 +31,7 @@ applications:
           template:
             components:
               ledger:
-                plugin: tests.real.ledger:Ledger
+                plugin: %s
                 healthchecks: {alive: {period: 200ms, max_duration: 1s}}
                 checkpoint: {mode: on-change, hot: true}
     service_instances:
@@ -69,10 +69,12 @@ class Ledger:
 
 
 @asynccontextmanager
-async def ledger(tmp_path: Path, *, fence: bool = True, token: int = 600) -> AsyncIterator[Ledger]:
+async def ledger(
+    tmp_path: Path, *, fence: bool = True, token: int = 600, plugin: str = "tests.real.ledger:Ledger"
+) -> AsyncIterator[Ledger]:
     journal, amf_conf = tmp_path / "journal", tmp_path / "amf.conf"
-    amf_conf.write_text(AMF_CONF % journal)
-    environ = {"PYTHONPATH": f"{ROOT}:{ROOT / 'runtime'}"}
+    amf_conf.write_text(AMF_CONF % (plugin, journal))
+    environ = {"PYTHONPATH": f"{ROOT}:{ROOT / 'runtime'}:{tmp_path}"}
     place = tmp_path / "cluster"
     async with development_cluster(amf_conf, directory=place, token=token, environ=environ, fence=fence) as cluster:
         await cluster.until_assigned()
@@ -96,6 +98,15 @@ async def test_a_killed_component_is_replaced_with_its_state(tmp_path: Path) -> 
             await subject.until_more()
             await subject.cluster.until_assigned()
         subject.check(takeovers=3)
+
+
+async def test_a_component_is_found_by_the_name_of_its_entry_point(tmp_path: Path) -> None:
+    installed = tmp_path / "ledgers-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: ledgers\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[corosync_amf.components]\nthe-ledger = tests.real.ledger:Ledger\n")
+    async with ledger(tmp_path, plugin="the-ledger") as subject:
+        subject.check(takeovers=0)
 
 
 async def test_a_killed_node_is_replaced_and_comes_back_as_standby(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The journal of persistent checkpoints as a file: written in batches, torn, written anew."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from aisexec.journal import FILE, MAGIC, Journal, framed, read_records
 from aisexec.remembered import Remembered
-from corosync_amf.engine import Request
+from corosync_amf.engine import NodeLocks, Request
 from corosync_amf.services.ckpt import messages as m
 from corosync_amf.services.ckpt.entries import Begun, Changed, Ended, JournalEntry
 from corosync_amf.services.ckpt.values import SectionChange, SectionOperation
@@ -142,13 +143,68 @@ async def test_a_disk_that_cannot_be_written_delays_the_answer(
     assert "cannot be written" in caplog.text
 
 
-def test_numbers_are_remembered(tmp_path: Path) -> None:
-    kept = Remembered(str(tmp_path / "state"))
-    assert kept.recall("view") == 0
-    kept.remember("view", 7)
-    assert Remembered(str(tmp_path / "state")).recall("view") == 7
-    (tmp_path / "state" / "view").write_text("nonsense")
-    assert kept.recall("view") == 0
-    nowhere = Remembered(None)
-    nowhere.remember("view", 7)
-    assert nowhere.recall("view") == 0
+@asynccontextmanager
+async def remembering(directory: Path | None) -> AsyncIterator[Remembered]:
+    kept = Remembered(None if directory is None else str(directory))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(kept.work)
+        yield kept
+        tasks.cancel_scope.cancel()
+
+
+async def test_numbers_and_locks_are_remembered(tmp_path: Path) -> None:
+    async with remembering(tmp_path / "state") as kept:
+        locks = NodeLocks(3, ("node\nwith a line", "node2"))
+        assert (kept.recall("view", 0), kept.recall("locks", NodeLocks())) == (0, NodeLocks())
+        for number in range(8):
+            kept.remember("view", number)
+        kept.remember("locks", locks)
+        await kept.drained()
+        again = Remembered(str(tmp_path / "state"))
+        assert (again.recall("view", 0), again.recall("locks", NodeLocks())) == (7, locks)
+    async with remembering(None) as nowhere:
+        nowhere.remember("view", 7)
+        nowhere.store("era", 7)
+        await nowhere.drained()
+        assert (nowhere.recall("view", 0), nowhere.recall("era", 0)) == (0, 0)
+
+
+def test_the_era_is_on_disk_before_the_executive_goes_on(tmp_path: Path) -> None:
+    Remembered(str(tmp_path / "state")).store("era", 5)
+    assert (tmp_path / "state" / "era").read_text() == "5\n"
+
+
+async def test_nobody_waits_for_a_slow_disk(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "view.new")  # a file that cannot be opened before somebody reads it
+    async with remembering(tmp_path) as kept:
+        kept.remember("view", 7)
+        await anyio.wait_all_tasks_blocked()
+        kept.remember("view", 8)
+        kept.remember("view", 9)
+        slow = (tmp_path / "view.new").rename(tmp_path / "slow")
+        reader = os.open(slow, os.O_RDONLY | os.O_NONBLOCK)
+        await kept.drained()
+        assert os.read(reader, 100) == b"7\n"
+        os.close(reader)
+        assert kept.recall("view", 0) == 9
+
+
+def test_what_the_disk_does_not_confirm_does_not_take_the_place_of_what_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Remembered(str(tmp_path))
+    kept.store("era", 5)
+    os.mkfifo(tmp_path / "era.new")  # takes what is written, and cannot be synchronised with any disk
+    reader = os.open(tmp_path / "era.new", os.O_RDONLY | os.O_NONBLOCK)
+    kept.store("era", 6)
+    os.close(reader)
+    assert kept.recall("era", 0) == 5
+    assert "the era cannot be stored" in caplog.text
+
+
+def test_a_file_that_makes_no_sense_is_told_and_counts_for_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "view").write_text("nonsense")
+    assert Remembered(str(tmp_path)).recall("view", 0) == 0
+    assert "the view cannot be read" in caplog.text

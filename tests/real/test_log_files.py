@@ -98,6 +98,20 @@ def test_a_file_that_was_there_is_continued_unless_it_is_full(files: Files, tmp_
     assert len(names(tmp_path / "log")) == 2
 
 
+@pytest.mark.parametrize("action", [ROTATE, HALT])
+def test_a_continued_file_is_not_longer_than_its_stream_allows(tmp_path: Path, action: int) -> None:
+    """The engine counts from nothing after a restart: by its count there is room for 100 bytes more."""
+    written(Files(tmp_path), spec(action), b"x" * 59 + b"\n")
+    again = Files(tmp_path)
+    written(again, spec(action), b"y" * 39 + b"\n")
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [100]
+    written(again, spec(action), b"z" * 39 + b"\n", b"z" * 19 + b"\n")
+    assert sorted(path.stat().st_size for path in tmp_path.iterdir()) == [60, 100]
+    again.write([Append(spec(action), b"next\n", "calls_29991231_235959_0009")])
+    assert [(tmp_path / name).stat().st_size for name in names(tmp_path)][::2] == [5, 60]
+    assert (tmp_path / "calls.log").read_bytes() == b"next\n"
+
+
 def test_a_file_that_wraps_has_only_whole_lines(files: Files, tmp_path: Path) -> None:
     file = spec(WRAP)
     path = tmp_path / "log" / "calls.log"

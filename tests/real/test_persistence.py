@@ -5,8 +5,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from corosync_amf import ckpt, clm
+from aisexec.remembered import LOCKS, Remembered
+from corosync_amf import ckpt, clm, errors
 from corosync_amf.development import development_cluster
+from corosync_amf.engine import NodeLocks
+from tests.services.loopback import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 ATTRIBUTES = ckpt.CreationAttributes(persistent=True, max_section_size=100_000)
@@ -17,7 +20,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def test_persistent_checkpoints_and_view_numbers_outlive_all_nodes(tmp_path: Path) -> None:
+async def test_persistent_checkpoints_view_numbers_and_locks_outlive_all_nodes(tmp_path: Path) -> None:
     amf_conf = tmp_path / "amf.conf"
     amf_conf.write_text("applications: {}\n", encoding="utf-8")
     written = {b"s%d" % number: bytes([number]) * 50_000 for number in range(40)}
@@ -34,6 +37,9 @@ async def test_persistent_checkpoints_and_view_numbers_outlive_all_nodes(tmp_pat
         async with clm.initialize(address=addresses[0]) as membership:
             view = await membership.cluster_track(clm.TrackFlags.CURRENT)
             assert view is not None
+            await membership.node_lock(cluster.nodes[1].name)
+            disks = [Remembered(str(node.directory)) for node in cluster.nodes]
+            await eventually(lambda: all(disk.recall(LOCKS, NodeLocks()).names for disk in disks))
 
         for node in cluster.nodes:
             assert node.process is not None
@@ -50,6 +56,13 @@ async def test_persistent_checkpoints_and_view_numbers_outlive_all_nodes(tmp_pat
             later = await membership.cluster_track(clm.TrackFlags.CURRENT)
             assert later is not None
             assert later.view_number > view.view_number
+            assert [each.cluster_node.node_id for each in later.notifications] == [1, 3]
+            with pytest.raises(errors.Unavailable):
+                await clm.initialize(address=addresses[1])
+            await membership.node_unlock(cluster.nodes[1].name)
+            unlocked = await membership.cluster_track(clm.TrackFlags.CURRENT)
+            assert unlocked is not None
+            assert unlocked.number_of_members == 3
         async with (
             ckpt.initialize(address=addresses[2]) as service,
             service.checkpoint_open("calls") as again,

@@ -22,6 +22,7 @@ from corosync_amf.engine import (
     Message,
     Multicast,
     NodeFacts,
+    NodeLocks,
     Origin,
     Reply,
     Request,
@@ -66,12 +67,14 @@ class Replicas:
     answers: dict[Origin, Answer] = field(default_factory=dict)
     holds_multicasts: bool = False
     is_persistent: bool = False
+    begins_quorate: bool = True
+    remembered: dict[NodeId, NodeLocks] = field(default_factory=dict)
     held: deque[tuple[NodeId, Request]] = field(default_factory=deque)
     order: int = 0
 
     def __post_init__(self) -> None:
         members, self.members = self.members, ()
-        self.change(joined=members)
+        self.change(joined=members, quorate=self.begins_quorate)
 
     # ---- what happens
 
@@ -138,7 +141,7 @@ class Replicas:
             joined,
             left,
             quorate,
-            {node: replace(facts_of(node), is_persistent=self.is_persistent) for node in self.members},
+            {node: self._facts(node) for node in self.members},
             self.order,
             self.now,
             reasons or {},
@@ -149,6 +152,10 @@ class Replicas:
             self.deliver_held()
 
     # ---- the machinery
+
+    def _facts(self, node: NodeId) -> NodeFacts:
+        locks = self.remembered.get(node, NodeLocks())
+        return replace(facts_of(node), is_persistent=self.is_persistent, last_locks=locks)
 
     def _origin(self, client: Client) -> Origin:
         self.order += 1

@@ -7,12 +7,17 @@ from typing import Any
 import anyio
 import pytest
 
+from aisexec.engines import engines_of
+from aisexec.wiring import evt_settings
 from corosync_amf import connect, errors, evt
 from corosync_amf.ais import DispatchFlags
+from corosync_amf.config import Machine, parse_amf, parse_executive
 from corosync_amf.errors import AisError
+from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.clm.engine import ClmEngine
 from corosync_amf.services.evt import Callback, ChannelOpenFlags, EventDelivered, Filter, FilterType, LimitId
 from corosync_amf.services.evt.engine import EvtEngine
+from corosync_amf.services.evt.messages import Settings as EvtSettings
 
 from .loopback import Loopback, eventually, loopback
 
@@ -682,7 +687,7 @@ async def test_subscriptions_are_checked(cluster: Loopback) -> None:
             with pytest.raises(error) as caught:
                 await channel.event_subscribe(*arguments)
             assert type(caught.value) is error
-        for length in (0, -1, None, 2.5):
+        for length in (0, -1, "8", 2.5):
             with pytest.raises(errors.InvalidParam):
                 await channel.event_subscribe(queue_length=length)
         other = await service.channel_open("c", S)
@@ -720,6 +725,61 @@ async def test_limits_are_told(cluster: Loopback) -> None:
     async with on(cluster, version="B.01.01") as service:
         with pytest.raises(errors.Version):
             service.limit_get(LimitId.MAX_EVT_SIZE)
+
+
+async def test_sessions_keep_to_what_their_executive_is_configured_for() -> None:
+    text = "event {\n delivery_queue_size: 8\n delivery_queue_resume: 1\n retention_max: 60s\n}\n"
+    settings = evt_settings(parse_executive(text, "corosync.conf", Machine(), {})[0])
+    model = parse_amf("applications: {}\n", "amf.conf")[0]
+    async with (
+        loopback(lambda: engines_of(AmfEngine(model), evt=settings), 1) as one,
+        loopback(lambda: [EvtEngine()], 1) as other,
+        on(one) as service,
+        on(other) as generous,
+        service.channel_open("c", ALL) as channel,
+        generous.channel_open("c", ALL) as elsewhere,
+    ):
+        assert service.limit_get(LimitId.MAX_RETENTION_DURATION) == 60
+        event = channel.event_allocate()
+        with pytest.raises(errors.TooBig, match="60 s is the limit"):
+            event.attributes_set(retention_time=61.0)
+        for publish in (channel.publish(b"", retention_time=61.0), channel.publish_batch([b""], retention_time=61.0)):
+            with pytest.raises(errors.TooBig, match="60 s is the limit"):
+                await publish
+        await channel.publish(b"", retention_time=60.0)
+        await elsewhere.publish(b"", retention_time=61.0)
+        async with channel.event_subscribe() as as_configured, channel.event_subscribe(queue_length=6) as as_chosen:
+            await channel.publish_batch([b""] * 100)
+            assert await taken_until_it_resumes(as_configured) == (8, 1)
+            assert await taken_until_it_resumes(as_chosen) == (6, 3)
+
+
+async def test_an_event_that_another_node_let_pass_is_not_published_anew_beyond_the_own_limit() -> None:
+    settings = iter([EvtSettings(), EvtSettings(retention_max=60.0)])
+    async with (
+        loopback(lambda: [EvtEngine(next(settings))], 2) as two,
+        on(two, 1) as generous,
+        on(two, 2) as service,
+        generous.channel_open("c", ALL) as elsewhere,
+        service.channel_open("c", ALL) as channel,
+        channel.event_subscribe() as subscription,
+    ):
+        await elsewhere.publish(b"", retention_time=61.0)
+        event = await next_of(subscription)
+        with pytest.raises(errors.TooBig, match="60 s is the limit"):
+            await event.publish()
+        assert two.states()[0] == two.states()[-1]
+
+
+async def taken_until_it_resumes(subscription: evt.Subscription) -> tuple[int, int]:
+    """How many events an overflowing subscription has kept, and at how many of them it takes new ones again."""
+    while (await next_of(subscription)).attributes_get().event_id != evt.EVENT_ID_LOST:
+        pass  # retained ones
+    waiting = subscription.feed.waiting
+    kept = len(waiting)
+    while waiting.is_overflowing:
+        await next_of(subscription)
+    return kept, len(waiting)
 
 
 async def test_what_operators_see(cluster: Loopback) -> None:

@@ -24,7 +24,7 @@ def taken(waiting: Waiting) -> int | str:
 
 
 def test_the_urgent_come_first_and_else_the_oldest() -> None:
-    waiting = Waiting(10)
+    waiting = Waiting(10, 5)
     for event_id, priority in ((1001, 3), (1002, 1), (1003, 1), (1004, 0)):
         waiting.append(item(event_id, priority))
     assert [taken(waiting) for _ in range(4)] == [1004, 1002, 1003, 1001]
@@ -34,7 +34,7 @@ def test_the_urgent_come_first_and_else_the_oldest() -> None:
 
 
 def test_one_event_tells_all_that_was_lost_until_it_is_taken() -> None:
-    waiting = Waiting(4)
+    waiting = Waiting(4, 2)
     for number in range(6):
         waiting.append(item(2000 + number))
     waiting.append(item(2006, priority=1))
@@ -47,15 +47,30 @@ def test_one_event_tells_all_that_was_lost_until_it_is_taken() -> None:
     assert not waiting
 
 
+@pytest.mark.parametrize(("resume", "first_taken_again"), [(0, 5), (2, 3), (3, 2)])
+def test_new_events_are_taken_again_when_no_more_than_the_resume_count_wait(
+    resume: int, first_taken_again: int
+) -> None:
+    waiting = Waiting(4, resume)
+    for event_id in range(1, 6):
+        waiting.append(item(event_id))
+    assert (taken(waiting), waiting.is_overflowing) == (LOST + "1", True)
+    takes = 1
+    while waiting.is_overflowing:
+        taken(waiting)
+        takes += 1
+    assert takes == first_taken_again
+
+
 def test_the_urgent_take_the_place_of_the_least_urgent_only() -> None:
-    waiting = Waiting(2)
+    waiting = Waiting(2, 1)
     for event_id, priority in ((2000, 2), (2001, 3), (2002, 0), (2003, 1), (2004, 0), (2005, 0), (2006, 3)):
         waiting.append(item(event_id, priority))
     assert [taken(waiting) for _ in range(3)] == ["lost5", 2002, 2004]
 
 
 def test_a_queue_of_one() -> None:
-    waiting = Waiting(1)
+    waiting = Waiting(1, 0)
     waiting.append(item(2000))
     waiting.append(item(2001))
     assert [taken(waiting), taken(waiting)] == ["lost1", 2000]
@@ -64,7 +79,7 @@ def test_a_queue_of_one() -> None:
 
 
 def test_retained_events_come_first_and_do_not_count() -> None:
-    waiting = Waiting(1)
+    waiting = Waiting(1, 0)
     for number in range(5):
         waiting.append(item(3000 + number, at_subscribe=True))
     waiting.append(item(4000, 0))
@@ -73,7 +88,7 @@ def test_retained_events_come_first_and_do_not_count() -> None:
 
 
 def test_large_events_are_bounded_by_their_bytes() -> None:
-    waiting = Waiting(1000)
+    waiting = Waiting(1000, 500)
     megabyte = bytes(2**20)
     for number in range(100):
         waiting.append(item(2000 + number, data=megabyte))
@@ -83,7 +98,7 @@ def test_large_events_are_bounded_by_their_bytes() -> None:
 
 def test_the_stream_forgets_what_is_iterated_over_and_gets_it_back() -> None:
     queue = SessionQueue(lambda subscription, item: (subscription, item[0]))
-    feeds = {number: Feed(number, 3) for number in (1, 2)}
+    feeds = {number: Feed(number, 3, 1) for number in (1, 2)}
     queue.feeds = feeds
     queue.append(Delivered((1, 2, 9), 5000, 0.0, (), 3, 0.0, "", [b"a", b"b"]))
     queue.append("outcome")
@@ -113,7 +128,7 @@ def test_the_stream_forgets_what_is_iterated_over_and_gets_it_back() -> None:
 @given(st.integers(1, 6), st.lists(st.none() | st.integers(0, 3), max_size=80))
 def test_nothing_is_lost_in_silence_and_the_order_of_each_priority_holds(length: int, steps: list[int | None]) -> None:
     """None takes an event, a number appends one of that priority; then all the rest is taken."""
-    waiting = Waiting(length)
+    waiting = Waiting(length, length // 2)
     sent: list[int] = []
     got: list[int] = []
     announced = 0

@@ -4,18 +4,23 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from corosync_amf import ckpt, clm, connect, errors
+from corosync_amf import ckpt, clm, connect, errors, lck, log, msg
 from corosync_amf.engine import Done, Service
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import messages as m
 from corosync_amf.services.clm.engine import ClmEngine
 from corosync_amf.services.clm.messages import NodeOperation
+from corosync_amf.services.lck.engine import LckEngine
+from corosync_amf.services.log.engine import LogEngine
+from corosync_amf.services.msg.engine import MsgEngine
 from corosync_amf.session import Session
+from corosync_amf.versions import SUPPORTED
 
 from .loopback import Loopback, eventually, loopback
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 ATTRIBUTES = ckpt.CreationAttributes()
+WEAK = ckpt.CreationAttributes(ckpt.CreationFlags.WR_ACTIVE_REPLICA_WEAK)
 
 
 @pytest.fixture
@@ -92,6 +97,44 @@ async def test_old_sessions_get_another_word_for_it(cluster: Loopback) -> None:
         await unlock(cluster)
         with pytest.raises(errors.Library, match="initialize again"):
             await handle.read_all()
+
+
+@pytest.mark.parametrize("version", ["oldest", "newest"])
+async def test_what_is_handed_over_gets_the_word_that_the_version_has(version: str) -> None:
+    """Also where no event tells the outcome, or not always."""
+
+    place = 0 if version == "oldest" else -1
+    engines = [ClmEngine, CkptEngine, MsgEngine, LckEngine, LogEngine]
+    async with loopback(lambda: [make() for make in engines], 3) as cluster:
+        address = cluster.nodes[3].address
+        async with (
+            msg.initialize(address=address, version=SUPPORTED["MSG"][place]) as messages,
+            lck.initialize(address=address, version=SUPPORTED["LCK"][place]) as locks,
+            log.initialize(address=address, version="A.01.01") as logs,
+            ckpt.initialize(address=address, version=SUPPORTED["CKPT"][place]) as checkpoints,
+        ):
+            queue = await messages.queue_open("q", msg.QueueCreationAttributes())
+            resource = await locks.resource_open("r")
+            stream = await logs.stream_open(log.STREAM_SYSTEM)
+            checkpoint = await checkpoints.checkpoint_open("c", creation_attributes=WEAK)
+            await messages.message_send("q", msg.Message(b"ask"))
+            await queue.message_get()
+            await lock(cluster)
+            word = errors.Library if version == "oldest" else errors.Unavailable
+            for pending in (
+                messages.message_send_async("q", msg.Message(b"silent")),
+                messages.message_send_async("q", msg.Message(b"told"), msg.AckFlags.DELIVERED_ACK),
+                checkpoint.synchronize_async(),
+                messages.queue_open_async("q"),
+            ):
+                with pytest.raises(word, match="node was locked"):
+                    await pending
+            with pytest.raises(word, match="node was locked"):
+                await resource.lock_async().granted()
+            with pytest.raises(errors.Unavailable, match="node was locked"):
+                await stream.write_log_async("no version of LOG is too old for it")
+            told = [await anext(aiter(messages)), await anext(aiter(messages))]
+            assert [type(event.error) for event in told] == [word, word]
 
 
 async def test_on_a_shared_connection_each_service_begins_anew_by_itself(cluster: Loopback) -> None:

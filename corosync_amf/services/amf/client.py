@@ -383,8 +383,7 @@ class AmfService(ServiceClient):
         number = check_enum(operation, AdminOperation, "operation")
         check_timeout(timeout)
         message = Admin(check_name(dn, "dn"), int(number), timeout, bool(queue))
-        retry = self.retry and queue
-        await self.session.request(self.service, message, Done, timeout=None, retry=retry)
+        await self.request(message, Done, retry=queue)
 
     async def status(self, dn: Dn | None = None) -> Status:
         """Return what is known: of everything, or of one object, what is above it and what is below it.

@@ -162,15 +162,32 @@ class ClmEngine:
     def membership(self, change: Membership) -> list[Effect]:
         """See `Engine`."""
         roster, present = self._roster, frozenset(change.members) - change.left
+        before, version, was_quorate = set(roster.locked), roster.locks_version, roster.quorate
         roster.trackers = {client: flags for client, flags in roster.trackers.items() if client.node in present}
         over = [self._operations[name] for name in sorted(self._operations) if not self._stays(name, present)]
         effects = roster.enter(change, [operation.name for operation in over])
         for operation in over:
             effects += self._left_by_itself(operation)
+        recalled = (roster.locked ^ before) - {operation.name for operation in over}
+        effects += self._recalled(sorted(recalled))
         for node in sorted(change.joined):
-            if node in roster.ring and roster.ring[node].facts.name in roster.locked:
+            if node in roster.ring and roster.ring[node].facts.name in roster.locked - recalled:
                 effects += self._amf_told(roster.ring[node].facts.name, Admin.LOCKED)
+        is_new = version != roster.locks_version or not was_quorate
+        effects += roster.remember_locks(None if is_new else change.joined)
         return effects + self._withdraw(lambda client: client.node not in present)
+
+    def _recalled(self, names: list[str]) -> list[Effect]:
+        """A node that joins remembers that these are locked, or are not locked any more."""
+        roster = self._roster
+        effects: list[Effect] = []
+        for name in names:
+            operation, record, is_locked = self._operations.get(name), roster.named(name), name in roster.locked
+            states = (Admin.LOCKED, Admin.UNLOCKED) if is_locked else (Admin.UNLOCKED, Admin.LOCKED)
+            effects += self._admin_is(name, *states) if operation is None else self._left_by_itself(operation)
+            if record is not None and is_locked:
+                effects += self._without_trackers(record.facts.node_id)
+        return effects
 
     def _stays(self, name: str, present: frozenset[NodeId]) -> bool:
         record = self._roster.named(name)
@@ -188,6 +205,7 @@ class ClmEngine:
             sorted(roster.locked),
             [m.TrackerRecord(client, roster.trackers[client]) for client in sorted(roster.trackers)],
             [self._operations[name] for name in sorted(self._operations)],
+            roster.locks_version,
         )
 
     def restore(self, snapshot: m.Snapshot) -> None:
@@ -197,7 +215,7 @@ class ClmEngine:
         roster.view_number = state.view_number
         roster.quorate = state.quorate
         roster.ring = {record.facts.node_id: record for record in state.ring}
-        roster.locked = set(state.locked)
+        roster.locked, roster.locks_version = set(state.locked), state.locks_version
         roster.trackers = {record.client: record.flags for record in state.trackers}
         self._operations = {record.name: record for record in state.operations}
         self._numbers = state.numbers
@@ -211,7 +229,7 @@ class ClmEngine:
             if client.node == node
         ]
         callers = sorted(each.caller for each in self._operations.values() if each.caller.client.node == node)
-        return m.Remnant(roster.view_number, roster.members(), trackers, callers)
+        return m.Remnant(roster.view_number, roster.members(), trackers, callers, roster.locks())
 
     def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
         """See `Engine`. View numbers never repeat: they go on after the highest of all partitions.
@@ -225,6 +243,7 @@ class ClmEngine:
         if remnant.view_number >= roster.view_number:
             roster.view_number = remnant.view_number
             effects += roster.count_on(node)
+        effects += roster.meet(remnant.locks)
         if roster.is_member(node):
             trackers = {each.client: each.flags for each in remnant.trackers if each.client.node == node}
             effects += roster.rejoined(trackers, remnant.members)
@@ -280,17 +299,18 @@ class ClmEngine:
             effects = [Reply(running.caller, failed(interrupted)), *self._ended(running)]
         record = roster.named(name)
         if record is None:
-            roster.locked.add(name)
-            return [*effects, Reply(origin, DONE), *self._admin_is(name, Admin.LOCKED, Admin.UNLOCKED)]
+            roster.lock([name])
+            effects += [*roster.remember_locks(), Reply(origin, DONE)]
+            return effects + self._admin_is(name, Admin.LOCKED, Admin.UNLOCKED)
         step = VALIDATE if message.validate else START
         return effects + self._begin(OperationRecord(0, name, message.operation, step, origin, (), ()), record)
 
     def _unlock(self, name: str, origin: Origin) -> list[Effect]:
-        self._roster.locked.discard(name)
+        self._roster.unlock(name)
         record = self._roster.named(name)
-        effects: list[Effect] = []
+        effects = self._roster.remember_locks()
         if record is not None:
-            effects = self._roster.turn({record.facts.node_id}, [], f"{named(record.facts)} unlocked")
+            effects += self._roster.turn({record.facts.node_id}, [], f"{named(record.facts)} unlocked")
         return [*effects, Reply(origin, DONE), *self._admin_is(name, Admin.UNLOCKED, Admin.LOCKED)]
 
     def _check_quorum(self, name: str) -> None:
@@ -406,22 +426,28 @@ class ClmEngine:
         """A step is over: the next one, or the end."""
         record = self._roster.named(operation.name)
         if record is None:
-            return self._left_by_itself(operation)
+            return [*self._left_by_itself(operation), *self._roster.remember_locks()]
         if operation.step is VALIDATE:
             return self._begin(msgspec.structs.replace(operation, step=START), record)
         effects = self._ended(operation)
         roster = self._roster
-        roster.locked.add(operation.name)
+        roster.lock([operation.name])
+        effects += roster.remember_locks()
         effects += roster.turn(set(), [record], f"{named(record.facts)} {DONE_TO[operation.operation]}")
-        gone = [client for client in roster.trackers if client.number and client.node == record.facts.node_id]
-        for client in gone:
-            del roster.trackers[client]
         effects += [Reply(operation.caller, DONE), *self._admin_is(operation.name, Admin.LOCKED, _admin_in(operation))]
-        return effects + self._withdraw(lambda client: client in gone)
+        return effects + self._without_trackers(record.facts.node_id)
+
+    def _without_trackers(self, node: NodeId) -> list[Effect]:
+        """A node is locked: nobody follows the membership there any more."""
+        trackers = self._roster.trackers
+        gone = [client for client in trackers if client.number and client.node == node]
+        for client in gone:
+            del trackers[client]
+        return self._withdraw(lambda client: client in gone)
 
     def _left_by_itself(self, operation: OperationRecord) -> list[Effect]:
         """The node left before its operation was over: that is all there was to do but to lock it."""
-        self._roster.locked.add(operation.name)
+        self._roster.lock([operation.name])
         effects = [*self._ended(operation), Reply(operation.caller, DONE)]
         return effects + self._admin_is(operation.name, Admin.LOCKED, _admin_in(operation))
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Client, ClientGone, Message, NodeCleared, NodeFacts, Origin, Query, Request
+from corosync_amf.engine import Client, ClientGone, Message, NodeCleared, NodeFacts, NodeLocks, Origin, Query, Request
 
 from .values import ChangeStep, ClusterNode, ClusterView, Response
 
@@ -151,7 +151,13 @@ class RememberView(Message, frozen=True):
     view_number: int
 
 
-ClmCommand = ResetNode | RememberView
+class RememberLocks(Message, frozen=True):
+    """Command to the drivers of a node: the next life of its executive brings this along as `NodeFacts.last_locks`."""
+
+    locks: NodeLocks
+
+
+ClmCommand = ResetNode | RememberView | RememberLocks
 
 
 # The replicated state.
@@ -199,13 +205,15 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     locked: list[str] = []
     trackers: list[TrackerRecord] = []
     operations: list[OperationRecord] = []
+    locks_version: int = 0
 
 
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a node brings along from a partition that gave way: the last view that was seen there and its members, the
-    trackers on the node, and the operators' requests that were not answered yet."""
+    trackers on the node, the operators' requests that were not answered yet, and the locks there."""
 
     view_number: int
     members: list[MemberRecord] = []
     trackers: list[TrackerRecord] = []
     callers: list[Origin] = []
+    locks: NodeLocks = NodeLocks()

@@ -1,13 +1,13 @@
 """Who is in the ring, who of them is a member, and who follows that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from logging import INFO
 
 from corosync_amf.ais import LOCAL_NODE_ID, Admin, NodeId, TrackFlags
-from corosync_amf.engine import Client, Effect, Event, Log, Membership, NodeFacts, Run
+from corosync_amf.engine import Client, Effect, Event, Log, Membership, NodeFacts, NodeLocks, Run
 from corosync_amf.errors import InvalidParam, NotExist, Unavailable
 
-from .messages import MemberRecord, NodeInfo, RememberView, Tracked
+from .messages import MemberRecord, NodeInfo, RememberLocks, RememberView, Tracked
 from .values import ChangeStep, ClusterChange, ClusterNode, ClusterView
 from .views import (
     CHANGE_FLAGS,
@@ -28,7 +28,12 @@ JOINED, LEFT = ClusterChange.JOINED, ClusterChange.LEFT
 
 
 class Roster:
-    """See the module. `locked` and `known` are names of nodes; `trackers` are clients with their flags."""
+    """See the module. `locked` and `known` are names of nodes; `trackers` are clients with their flags.
+
+    `locks_version` counts the changes of `locked`, and how often there was quorum anew. Persistent nodes remember both,
+    as the last quorate cluster knew them: each quorate cluster has a node of the one before, counts on from there, and
+    so knows what is newer. A part without quorum counts nothing.
+    """
 
     def __init__(self, known: frozenset[str]) -> None:
         self.view_number = 0
@@ -36,6 +41,7 @@ class Roster:
         self.ring: dict[NodeId, MemberRecord] = {}
         self.known = set(known)
         self.locked: set[str] = set()
+        self.locks_version = 0
         self.trackers: dict[Client, int] = {}
 
     # ---- questions
@@ -92,22 +98,65 @@ class Roster:
 
     # ---- changes
 
+    def lock(self, names: Iterable[str]) -> None:
+        """These nodes are locked from now on."""
+        if not self.locked.issuperset(names):
+            self.locked.update(names)
+            self.locks_version += int(self.quorate)
+
+    def unlock(self, name: str) -> None:
+        """This node is not locked any more."""
+        self.locked.discard(name)
+        self.locks_version += int(self.quorate)
+
+    def locks(self) -> NodeLocks:
+        """The locks with their version."""
+        return NodeLocks(self.locks_version, tuple(sorted(self.locked)))
+
+    def remember_locks(self, nodes: Collection[NodeId] | None = None) -> list[Effect]:
+        """The locks are to outlive a restart of the whole cluster: have `nodes` (None: all) remember them.
+
+        A part without quorum remembers nothing: what stands after it is what the quorate part knew.
+        """
+        if not self.quorate:
+            return []
+        locks = self.locks()
+        return [Run(node, RememberLocks(locks)) for node in self._keepers() if nodes is None or node in nodes]
+
+    def meet(self, other: NodeLocks) -> list[Effect]:
+        """A part that gave way had these locks: the present ones stand, and are newer from now on."""
+        if other.version < self.locks_version or other == self.locks():
+            return []
+        self.locks_version = other.version + 1
+        return self.remember_locks()
+
+    def _recall_locks(self, brought: Sequence[NodeLocks]) -> None:
+        """Nodes that join remember locks from former lives: newer ones than those that are known stand."""
+        newest = max((each.version for each in brought), default=0)
+        if newest > self.locks_version:
+            self.locks_version = newest
+            self.locked = {name for each in brought if each.version == newest for name in each.names}
+            self.known |= self.locked
+
     def enter(self, change: Membership, locked: Sequence[str]) -> list[Effect]:
         """The ring changes, and with it the nodes `locked` are. A node that died and came back at once left in one
         view and joined in the next.
         """
         before = {record.facts.node_id for record in self.members()}
         old = dict(self.ring)
-        self.locked.update(locked)
         facts = {node: change.nodes.get(node) or _unknown(node) for node in change.members}
-        self.known.update(each.name for each in facts.values())
+        self._recall_locks([facts[node].last_locks for node in sorted(change.joined) if node in facts])
+        if change.quorate and not self.quorate:
+            self.locks_version += 1
         self.quorate = change.quorate
+        self.lock(locked)
+        self.known.update(each.name for each in facts.values())
         remembered = [facts[node].last_view for node in change.joined if node in facts]
         self.view_number = max([self.view_number, *remembered])
         back = {node for node in change.left & change.joined if node in old and node in facts}
         self.ring = {node: old.get(node, MemberRecord(facts[node], 0)) for node in facts if node not in back}
         joined = {node for node in self.ring if self.is_member(node)} - before
-        left = [old[node] for node in sorted(before) if node not in self.ring]
+        left = [old[node] for node in sorted(before) if not self.is_member(node)]
         effects: list[Effect] = []
         if joined or left:
             effects = self.turn(joined, left, _reason(facts, joined, left, change))
@@ -138,8 +187,10 @@ class Roster:
 
     def _remembered(self) -> list[Effect]:
         """The view number is not to come back after a restart of the whole cluster."""
-        keepers = [node for node in sorted(self.ring) if self.ring[node].facts.is_persistent]
-        return [Run(node, RememberView(self.view_number)) for node in keepers]
+        return [Run(node, RememberView(self.view_number)) for node in self._keepers()]
+
+    def _keepers(self) -> list[NodeId]:
+        return [node for node in sorted(self.ring) if self.ring[node].facts.is_persistent]
 
     def count_on(self, node: NodeId) -> list[Effect]:
         """A node has brought along a view as new as the present one, which therefore gets another number."""
@@ -200,5 +251,10 @@ def _reason(
     facts: dict[NodeId, NodeFacts], joined: set[NodeId], left: Sequence[MemberRecord], change: Membership
 ) -> str:
     """Why, in words: `node3(3) token lost, node4(4) joined`."""
-    parts = [f"{named(each.facts)} {change.reasons.get(each.facts.node_id, 'left')}" for each in left]
+    parts = [f"{named(each.facts)} {_why_left(each.facts.node_id, change)}" for each in left]
     return ", ".join(parts + [f"{named(facts[node])} joined" for node in sorted(joined)])
+
+
+def _why_left(node: NodeId, change: Membership) -> str:
+    is_there = node in change.members and node not in change.left
+    return "is locked, as a node that joins remembers" if is_there else change.reasons.get(node, "left")

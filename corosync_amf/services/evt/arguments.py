@@ -24,7 +24,12 @@ NEW: Final = Draft()
 
 
 def draft_of(
-    former: Draft, patterns: object = None, priority: object = None, retention_time: object = None, name: object = None
+    former: Draft,
+    retention_max: float,
+    patterns: object = None,
+    priority: object = None,
+    retention_time: object = None,
+    name: object = None,
 ) -> Draft:
     """`former` with what is given; None leaves it as it is. Raises: InvalidParam, TooBig."""
     draft = Draft(
@@ -33,7 +38,7 @@ def draft_of(
         former.retention_time if retention_time is None else _retention_of(retention_time),
         former.publisher_name if name is None else _publisher_of(name),
     )
-    check_sizes(draft.patterns, draft.retention_time)
+    check_sizes(draft.patterns, draft.retention_time, retention_max)
     return draft
 
 

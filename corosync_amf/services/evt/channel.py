@@ -14,13 +14,12 @@ from corosync_amf.service import Opening, check_bytes, check_int
 from . import messages as m
 from .arguments import NEW, Draft, draft_of, filters_of, subscription_id_of
 from .event import Event
-from .limits import check_data, check_filters
+from .limits import check_data, check_filters, check_retention
 from .subscription import Subscription
 from .values import (
     EVENT_ID_MAX,
     EVENT_ID_RESERVED,
     LOWEST_PRIORITY,
-    QUEUE_LENGTH_DEFAULT,
     QUEUE_LENGTH_MAX,
     Callback,
     ChannelOpenFlags,
@@ -109,7 +108,7 @@ class Channel:
         """
         self.check_open()
         contents = [check_bytes(data)]
-        draft = _draft_of(patterns, priority, retention_time, publisher_name)
+        draft = self._draft_of(patterns, priority, retention_time, publisher_name)
         check_data(contents)
         self.check_publisher()
         return await self.send(draft, contents)
@@ -134,14 +133,16 @@ class Channel:
         if isinstance(data, str | bytes | bytearray | memoryview) or not isinstance(data, Sequence):
             raise InvalidParam("data must be a sequence of bytes")
         contents = [each if type(each) is bytes else check_bytes(each) for each in data]
-        draft = _draft_of(patterns, priority, retention_time, publisher_name)
+        draft = self._draft_of(patterns, priority, retention_time, publisher_name)
         check_data(contents)
         self.check_publisher()
         first = await self.send(draft, contents)
         return list(range(first, first + m.NEXT_EVENT * len(contents), m.NEXT_EVENT))
 
     async def send(self, draft: Draft, data: list[bytes]) -> int:
-        """For `Event` and the above: what is checked goes out."""
+        """For `Event` and the above: what is checked goes out. Raises: TooBig: a received event is kept for longer
+        than this node allows."""
+        check_retention(draft.retention_time, self.service.settings.retention_max)
         return (await self.service.request(m.Publish(self.number, *draft, data), m.Published)).event_id
 
     async def event_retention_time_clear(self, event_id: int) -> None:
@@ -162,13 +163,14 @@ class Channel:
         filters: Sequence[Filter] = (),
         subscription_id: int | None = None,
         *,
-        queue_length: int = QUEUE_LENGTH_DEFAULT,
+        queue_length: int | None = None,
     ) -> Opening[Subscription]:
         """Subscribe to the events whose patterns fit `filters` (none: to all): await or enter the result. Retained
         events come first.
 
         `subscription_id` is unique in this handle, None: a free one. When `queue_length` events wait that nobody
-        takes, those of lowest priority are lost, and an event with id EVENT_ID_LOST says how many.
+        takes, those of lowest priority are lost, and an event with id EVENT_ID_LOST says how many; None: as many as
+        the executive is configured for (1000).
 
         Raises: InvalidParam: not a sequence of Filter, an unknown type; Init (SA_AIS_ERR_INIT): without
         Callback.DELIVER; TooBig: more than 16 filters, or one over 255 bytes; Access (SA_AIS_ERR_ACCESS): not opened as
@@ -180,7 +182,7 @@ class Channel:
     async def _subscribe(self, filters: object, subscription_id: object, queue_length: object) -> Subscription:
         self.check_open()
         pairs, chosen = filters_of(filters), subscription_id_of(subscription_id)
-        length = check_int(queue_length, "queue_length", minimum=1, maximum=QUEUE_LENGTH_MAX)
+        length, resume = self._queue_of(queue_length)
         self.service.check_callback(Callback.DELIVER)
         check_filters(pairs)
         if not self._rights & SUBSCRIBER:
@@ -189,7 +191,7 @@ class Channel:
             chosen = next(number for number in self._free_ids if number not in self.subscriptions)
         elif chosen in self.subscriptions:
             raise Exist(f"subscription id {chosen} is in use on this handle")
-        subscription = self.service.new_subscription(self, chosen, length)
+        subscription = self.service.new_subscription(self, chosen, length, resume)
         request = m.Subscribe(self.number, subscription.number, pairs)
         ending = m.Unsubscribe(self.number, subscription.number)
         try:
@@ -199,6 +201,14 @@ class Channel:
             raise
         self.check_open()
         return subscription
+
+    def _queue_of(self, queue_length: object) -> tuple[int, int]:
+        """How many events may wait, and at how many new ones are taken again."""
+        if queue_length is None:
+            settings = self.service.settings
+            return settings.queue_length, settings.queue_resume
+        length = check_int(queue_length, "queue_length", minimum=1, maximum=QUEUE_LENGTH_MAX)
+        return length, length // 2
 
     async def event_unsubscribe(self, subscription_id: int) -> None:
         """End a subscription; what still waits for it is dropped.
@@ -232,9 +242,9 @@ class Channel:
         if not self._rights & PUBLISHER:
             raise Access("the channel was not opened as PUBLISHER")
 
-
-def _draft_of(patterns: object, priority: object, retention_time: object, publisher_name: object) -> Draft:
-    """The attributes given to `publish`. Raises: InvalidParam, TooBig."""
-    if patterns is None or priority is None or retention_time is None or publisher_name is None:
-        raise InvalidParam("None is no attribute of an event")
-    return draft_of(NEW, patterns, priority, retention_time, None if publisher_name == "" else publisher_name)
+    def _draft_of(self, patterns: object, priority: object, retention_time: object, publisher_name: object) -> Draft:
+        """The attributes given to `publish`. Raises: InvalidParam, TooBig."""
+        if patterns is None or priority is None or retention_time is None or publisher_name is None:
+            raise InvalidParam("None is no attribute of an event")
+        name = None if publisher_name == "" else publisher_name
+        return draft_of(NEW, self.service.settings.retention_max, patterns, priority, retention_time, name)

@@ -64,6 +64,11 @@ class EvtService(ServiceClient):
         self.queue: SessionQueue = SessionQueue(_delivered)
         self._open: dict[int, Channel] = {}
         self._opening = 0
+        self.settings = m.Settings()
+
+    async def start(self) -> None:
+        """See `ServiceClient`."""
+        self.settings = await self.ask(m.AskSettings(), m.Settings)
 
     async def stop(self) -> None:
         """See `ServiceClient`."""
@@ -173,7 +178,8 @@ class EvtService(ServiceClient):
         """
         self.check_open()
         self.check_version("B.03")
-        return LIMITS[check_enum(limit_id, LimitId, "limit_id")]
+        limit = check_enum(limit_id, LimitId, "limit_id")
+        return int(self.settings.retention_max) if limit is LimitId.MAX_RETENTION_DURATION else LIMITS[limit]
 
     # ---- for operators
 
@@ -211,9 +217,11 @@ class EvtService(ServiceClient):
         """The handle is closed."""
         self._open.pop(channel.number, None)
 
-    def new_subscription(self, channel: Channel, subscription_id: int, queue_length: int) -> Subscription:
+    def new_subscription(
+        self, channel: Channel, subscription_id: int, queue_length: int, queue_resume: int
+    ) -> Subscription:
         """A subscription, known before its first event can come."""
-        subscription = Subscription(channel, subscription_id, next(self._numbers), queue_length)
+        subscription = Subscription(channel, subscription_id, next(self._numbers), queue_length, queue_resume)
         channel.subscriptions[subscription_id] = subscription
         self.queue.feeds[subscription.number] = subscription.feed
         return subscription

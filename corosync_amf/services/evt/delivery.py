@@ -29,13 +29,24 @@ class Waiting:
 
     What was retained when it began comes first, in publish order. Then higher priority comes first. When `length`
     events wait, or 64 MiB, the newest ones of the lowest priority present are dropped, those that arrive included;
-    one event says how many. New ones are taken again when no more than half wait.
+    one event says how many. New ones are taken again when no more than `resume` wait, and no more than 32 MiB.
     """
 
-    __slots__ = ("_bytes", "_count", "_is_told", "_levels", "_lost", "_retained", "is_overflowing", "length")
+    __slots__ = (
+        "_bytes",
+        "_count",
+        "_is_told",
+        "_levels",
+        "_lost",
+        "_resume_at",
+        "_retained",
+        "is_overflowing",
+        "length",
+    )
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, resume: int) -> None:
         self.length = length
+        self._resume_at = resume
         self.is_overflowing = False
         self._levels: tuple[deque[Item], ...] = tuple(deque() for _ in range(LOWEST_PRIORITY + 1))
         self._retained: deque[Item] = deque()
@@ -98,7 +109,7 @@ class Waiting:
         raise IndexError("no event waits")
 
     def _resume(self) -> None:
-        if self.is_overflowing and self._count <= self.length // 2 and self._bytes <= QUEUE_BYTES_MAX // 2:
+        if self.is_overflowing and self._count <= self._resume_at and self._bytes <= QUEUE_BYTES_MAX // 2:
             self.is_overflowing = self._is_told = False
 
     def _loss(self) -> Item:
@@ -117,9 +128,9 @@ class Feed:
 
     __slots__ = ("subscription", "tell", "waiting")
 
-    def __init__(self, subscription: Any, length: int) -> None:
+    def __init__(self, subscription: Any, length: int, resume: int) -> None:
         self.subscription = subscription
-        self.waiting = Waiting(length)
+        self.waiting = Waiting(length, resume)
         self.tell: Callable[[Item], None] | None = None
 
 

@@ -43,7 +43,9 @@ class EvtEngine:
     snapshot_type: ClassVar[type[msgspec.Struct]] = m.Snapshot
     remnant_type: ClassVar[Any] = m.Remnant
 
-    def __init__(self) -> None:
+    def __init__(self, settings: m.Settings | None = None) -> None:
+        """`settings`: what this node's sessions keep to; the state does not depend on it, so nodes may differ."""
+        self._settings = settings or m.Settings()
         self._channels = Channels()
         self._retention = Retention()
         self._last = 0
@@ -97,7 +99,7 @@ class EvtEngine:
     def query(self, message: m.EvtQuery, client: Client) -> Message:
         """See `Engine`."""
         try:
-            return listing.answer(self._channels, message)
+            return listing.answer(self._channels, self._settings, message)
         except AisError as error:
             return refusal(error)
 

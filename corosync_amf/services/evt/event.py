@@ -45,14 +45,21 @@ class Event:
         publisher_name: str | None = None,
     ) -> None:
         """Set what is given; None leaves it. `patterns`: up to 16 of up to 255 bytes; `priority` 0 (highest) to 3;
-        `retention_time` 0 to 100,000 s; `publisher_name` 1 to 255 bytes.
+        `retention_time` 0 to 100,000 s, or what the executive allows; `publisher_name` 1 to 255 bytes.
 
         Raises: InvalidParam: out of range; TooBig: patterns, retention; Access (SA_AIS_ERR_ACCESS): a received event,
         or the channel was not opened as PUBLISHER.
         Source: saEvtEventAttributesSet.
         """
         channel = self._check()
-        draft = draft_of(self._draft or NEW, patterns, priority, retention_time, publisher_name)
+        draft = draft_of(
+            self._draft or NEW,
+            channel.service.settings.retention_max,
+            patterns,
+            priority,
+            retention_time,
+            publisher_name,
+        )
         if self._draft is None:
             raise Access("a received event cannot be changed")
         channel.check_publisher()

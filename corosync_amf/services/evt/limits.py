@@ -36,12 +36,17 @@ def check_publisher_name(name: str) -> None:
         raise InvalidParam(f"a publisher name has 1 to {PUBLISHER_NAME_BYTES_MAX} bytes")
 
 
-def check_sizes(patterns: Sequence[bytes], retention_time: float) -> None:
+def check_sizes(patterns: Sequence[bytes], retention_time: float, retention_max: float = RETENTION_SECONDS_MAX) -> None:
     """Raises: TooBig."""
     if patterns:
         check_patterns(patterns)
-    if retention_time > RETENTION_SECONDS_MAX:
-        raise TooBig(f"a retention of {retention_time} s; {RETENTION_SECONDS_MAX} s is the limit")
+    check_retention(retention_time, retention_max)
+
+
+def check_retention(retention_time: float, retention_max: float) -> None:
+    """Raises: TooBig."""
+    if retention_time > retention_max:
+        raise TooBig(f"a retention of {retention_time:g} s; {retention_max:g} s is the limit")
 
 
 def check_patterns(patterns: Sequence[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What operators see of the channels, page by page."""
+"""What sessions ask and replicas answer at once: how they are set, and, page by page, what operators see."""
 
 from typing import Final, assert_never
 
@@ -6,6 +6,7 @@ from corosync_amf.engine import Client, Message
 
 from .channels import PUBLISHER, SUBSCRIBER, Channel, Channels, Handle
 from .messages import (
+    AskSettings,
     ChannelOpener,
     ChannelStatus,
     EvtQuery,
@@ -15,6 +16,7 @@ from .messages import (
     Openers,
     RetainedEvent,
     RetainedEvents,
+    Settings,
 )
 from .messages import (
     Channels as ChannelsPage,
@@ -23,9 +25,11 @@ from .messages import (
 PAGE: Final = 256
 
 
-def answer(channels: Channels, query: EvtQuery) -> Message:
+def answer(channels: Channels, settings: Settings, query: EvtQuery) -> Message:
     """The answer to a query. Raises: NotExist."""
     match query:
+        case AskSettings():
+            return settings
         case ListChannels(after_name):
             names = sorted(name for name in channels.named if name > after_name)
             return ChannelsPage([_status(channels.named[name]) for name in names[:PAGE]])

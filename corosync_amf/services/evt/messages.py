@@ -6,6 +6,8 @@ import msgspec
 
 from corosync_amf.engine import Client, ClientGone, Message, Query, Request
 
+from .values import QUEUE_LENGTH_DEFAULT, RETENTION_SECONDS_MAX
+
 FilterPair = tuple[int, bytes]
 """The type (`FilterType`) and the bytes of a filter."""
 
@@ -111,10 +113,27 @@ class ListRetained(Query, frozen=True):
     after: int = 0
 
 
-EvtQuery = ListChannels | ListOpeners | ListRetained
+class AskSettings(Query, frozen=True):
+    """What a session keeps to on this node, answered by Settings."""
+
+
+EvtQuery = ListChannels | ListOpeners | ListRetained | AskSettings
 
 
 # Replies.
+
+
+class Settings(Message, frozen=True):
+    """What the sessions of one node keep to, as its executive is configured; replicas decide nothing by it.
+
+    `queue_length` events wait for a subscription that names no length itself, and when there were more, it takes new
+    ones again at `queue_resume`; `retention_max` in seconds.
+    Source: corosync.conf, section event.
+    """
+
+    queue_length: int = QUEUE_LENGTH_DEFAULT
+    queue_resume: int = QUEUE_LENGTH_DEFAULT // 2
+    retention_max: float = RETENTION_SECONDS_MAX
 
 
 class Published(Message, frozen=True):

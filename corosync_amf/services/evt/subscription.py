@@ -24,12 +24,14 @@ class Subscription:
     Leaving `async with` unsubscribes.
     """
 
-    def __init__(self, channel: "Channel", subscription_id: int, number: int, queue_length: int) -> None:
+    def __init__(
+        self, channel: "Channel", subscription_id: int, number: int, queue_length: int, queue_resume: int
+    ) -> None:
         """For `Channel.event_subscribe`."""
         self.subscription_id = subscription_id
         self.channel = channel
         self.number = number
-        self.feed = Feed(self, queue_length)
+        self.feed = Feed(self, queue_length, queue_resume)
         self.is_open = True
         self.iterations = 0
         self._taker: Iteration | None = None

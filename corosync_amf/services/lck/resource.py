@@ -138,7 +138,7 @@ class Resource:
                 self.settle(lock, answer)
 
         try:
-            service.session.submit(service.service, request, LOCK_REPLY, invocation=number, outcome=outcome)
+            service.hand_over(request, LOCK_REPLY, outcome, invocation=number)
         except AisError as error:
             lock.shut(error)
             raise

@@ -215,15 +215,14 @@ class LogService(ServiceClient):
         """The handle is closed."""
         self._open.pop(stream.number, None)
 
-    def hand_over(self, request: m.Write | m.WriteNotification, invocation: int) -> Pending[None]:
+    def write_untold(self, request: m.Write | m.WriteNotification, invocation: int) -> Pending[None]:
         """A record of whose outcome no event tells."""
-        self.check_open()
 
         def outcome(answer: m.Written | AisError) -> None:
             if isinstance(answer, AisError):
                 raise answer
 
-        return self.session.submit(Service.LOG, request, m.Written, invocation=invocation, outcome=outcome)
+        return self.hand_over(request, m.Written, outcome, invocation=invocation)
 
 
 def initialize(

@@ -132,7 +132,7 @@ class Stream:
                 service.check_callback(Callback.WRITE)
             raise
         if not is_wanted:
-            return service.hand_over(request, number)
+            return service.write_untold(request, number)
         service.check_callback(Callback.WRITE)
 
         def event(number: int, written: None, error: AisError | None) -> LogWritten:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
-from corosync_amf.engine import Done, Service
+from corosync_amf.engine import Done
 from corosync_amf.errors import AisError, BadHandle, Interrupt, NotExist, TimedOut, Transient
 from corosync_amf.service import check_timeout
 
@@ -222,7 +222,7 @@ class Queue:
                 self._taken.extend(taken)  # the next get says it again
 
         try:
-            self._service.session.submit(Service.MSG, m.Taken(self.number, taken), Done, outcome=outcome)
+            self._service.hand_over(m.Taken(self.number, taken), Done, outcome)
             self._taken.clear()
         except AisError:
             pass  # the session has much to do, or is over

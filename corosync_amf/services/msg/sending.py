@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import anyio
 
-from corosync_amf.engine import Done, Request, Service
+from corosync_amf.engine import Done, Request
 from corosync_amf.errors import AisError, NotExist, QueueFull, QueueNotAvailable, TimedOut
 from corosync_amf.service import Pending, ServiceClient, check_flags, check_timeout
 from corosync_amf.session import Session
@@ -73,7 +73,7 @@ class SendingClient(ServiceClient):
         name, body = _sendable(destination, message, None)
         self._check_ack(flags)
         _check_sizes(name, body)
-        return self._hand_over(lambda each, settled: m.Send(each, settled, name, body), flags, number)
+        return self._hand_over_once(lambda each, settled: m.Send(each, settled, name, body), flags, number)
 
     async def message_send_receive(
         self, destination: str, message: Message, *, timeout: float | None = 10.0
@@ -152,7 +152,7 @@ class SendingClient(ServiceClient):
         body, sender = body_of(message), sender_id_of(sender_id)
         self._check_ack(flags)
         check_body(body, REPLY_BYTES_MAX)
-        return self._hand_over(lambda each, settled: m.Respond(each, settled, sender, body), flags, number)
+        return self._hand_over_once(lambda each, settled: m.Respond(each, settled, sender, body), flags, number)
 
     def _check_ack(self, flags: AckFlags) -> None:
         if flags & AckFlags.DELIVERED_ACK:
@@ -188,7 +188,7 @@ class SendingClient(ServiceClient):
         self._settled.clear()
         return settled
 
-    def _hand_over(
+    def _hand_over_once(
         self, make: Callable[[int, tuple[int, ...]], Request], flags: AckFlags, invocation: int
     ) -> Pending[None]:
         number, settled = next(self.numbers), self._take_settled()
@@ -204,7 +204,7 @@ class SendingClient(ServiceClient):
                 raise error
 
         try:
-            return self.session.submit(Service.MSG, make(number, settled), Done, invocation=invocation, outcome=outcome)
+            return self.hand_over(make(number, settled), Done, outcome, invocation=invocation)
         except AisError:
             self._settled.extend(settled)
             raise
