@@ -687,7 +687,7 @@ async def test_subscriptions_are_checked(cluster: Loopback) -> None:
             with pytest.raises(error) as caught:
                 await channel.event_subscribe(*arguments)
             assert type(caught.value) is error
-        for length in (0, -1, "8", 2.5):
+        for length in (0, -1, None, "8", 2.5):
             with pytest.raises(errors.InvalidParam):
                 await channel.event_subscribe(queue_length=length)
         other = await service.channel_open("c", S)

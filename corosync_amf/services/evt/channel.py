@@ -5,6 +5,7 @@ Source: SAI-AIS-EVT-B.03.01 sections 3.5 to 3.7.
 
 import itertools
 from collections.abc import Sequence
+from types import EllipsisType
 from typing import TYPE_CHECKING, Self
 
 from corosync_amf.engine import Done
@@ -163,14 +164,14 @@ class Channel:
         filters: Sequence[Filter] = (),
         subscription_id: int | None = None,
         *,
-        queue_length: int | None = None,
+        queue_length: int | EllipsisType = ...,
     ) -> Opening[Subscription]:
         """Subscribe to the events whose patterns fit `filters` (none: to all): await or enter the result. Retained
         events come first.
 
         `subscription_id` is unique in this handle, None: a free one. When `queue_length` events wait that nobody
-        takes, those of lowest priority are lost, and an event with id EVENT_ID_LOST says how many; None: as many as
-        the executive is configured for (1000).
+        takes, those of lowest priority are lost, and an event with id EVENT_ID_LOST says how many; by default as many
+        as the executive is configured for (1000).
 
         Raises: InvalidParam: not a sequence of Filter, an unknown type; Init (SA_AIS_ERR_INIT): without
         Callback.DELIVER; TooBig: more than 16 filters, or one over 255 bytes; Access (SA_AIS_ERR_ACCESS): not opened as
@@ -204,7 +205,7 @@ class Channel:
 
     def _queue_of(self, queue_length: object) -> tuple[int, int]:
         """How many events may wait, and at how many new ones are taken again."""
-        if queue_length is None:
+        if queue_length is ...:
             settings = self.service.settings
             return settings.queue_length, settings.queue_resume
         length = check_int(queue_length, "queue_length", minimum=1, maximum=QUEUE_LENGTH_MAX)
