@@ -238,8 +238,10 @@ class Executive:
                 case Payloads():
                     payloads += effect.payloads
                     prompt |= effect.prompt
-                case ToClient(client, frames):
+                case ToClient(client, frames, was_awaited):
                     self._listener.send(client, frames)
+                    if was_awaited:
+                        self._group.expect()
                 case CloseClient(client, reason):
                     self._listener.close_client(client, reason)
                 case Command(service, command):

@@ -18,10 +18,12 @@ class Payloads:
 
 @dataclass(frozen=True, slots=True)
 class ToClient:
-    """Send these encoded frames to a client of this node."""
+    """Send these encoded frames to a client of this node. `was_awaited`: it has waited for one of them until that was
+    safe, and may ask the next thing at once."""
 
     client: int
     frames: list[bytes]
+    was_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,16 @@ class Outbox:
         self.requests: list[tuple[int, Request]] = []
         self.effects: list[NodeEffect] = []
         self._items: dict[int, list[tuple[bool, int, Message]]] = {}
+        self._awaited: set[int] = set()
 
-    def reply(self, client: int, request: int, message: Message) -> None:
+    def reply(self, client: int, request: int, message: Message, *, was_awaited: bool = False) -> None:
+        if was_awaited:
+            self._awaited.add(client)
         self._items.setdefault(client, []).append((True, request, message))
 
-    def event(self, client: int, service: int, message: Message) -> None:
+    def event(self, client: int, service: int, message: Message, *, was_awaited: bool = False) -> None:
+        if was_awaited:
+            self._awaited.add(client)
         self._items.setdefault(client, []).append((False, service, message))
 
     def frame(self, client: int, frame: bytes) -> None:
@@ -96,9 +103,9 @@ class Outbox:
     def empty(self) -> list[NodeEffect]:
         """The effects of this step."""
         effects: list[NodeEffect] = [Payloads(self.payloads, self.prompt)] if self.payloads else []
-        effects += [ToClient(client, _frames(items)) for client, items in self._items.items()]
+        effects += [ToClient(client, _frames(items), client in self._awaited) for client, items in self._items.items()]
         effects += self.effects
-        self.payloads, self.prompt, self.effects, self._items = [], False, [], {}
+        self.payloads, self.prompt, self.effects, self._items, self._awaited = [], False, [], {}, set()
         return effects
 
 

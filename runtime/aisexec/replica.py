@@ -205,9 +205,9 @@ class Replica:
                     if ahead:
                         self._out.event(to.number, service, message)
                     else:
-                        firm = firm and not (self._is_held and to.number not in self._owed)
-                        position = max(self.position, self._cut or 0) if safe or firm else 0
-                        self._events.add(to.number, service, message, position, firm=firm)
+                        is_held = self._is_held and to.number not in self._owed
+                        position = max(self.position, self._cut or 0) if safe or (firm and not is_held) else 0
+                        self._events.add(to.number, service, message, position, firm=firm, is_held=is_held)
                 case Alarm(key, delay, message):
                     armed = None if delay is None or message is None else Armed(self.order, now + delay, message)
                     self.alarms.set(service, key, armed)
@@ -242,14 +242,14 @@ class Replica:
             self._unsafe.append((self.position, client.number, to.request, message))
             self._owed[client.number] += 1
         else:
-            self._out.reply(client.number, to.request, message)
+            self._out.reply(client.number, to.request, message, was_awaited=safe)
 
     def is_safe(self, count: int) -> None:
         """Every member has the first `count` payloads of the present ring."""
         self.safe = count
         while count >= self._floor and self._unsafe and self._unsafe[0][0] <= count:
             _, client, request, message = self._unsafe.popleft()
-            self._out.reply(client, request, message)
+            self._out.reply(client, request, message, was_awaited=True)
             self._owed[client] -= 1
             if not self._owed[client]:
                 del self._owed[client]

@@ -20,11 +20,13 @@ CARRIED: Final = -1
 
 @dataclass(slots=True)
 class _Waiting:
-    """`needed`: how many payloads of the ring must be safe; 0: as soon as what stands before it has gone."""
+    """`needed`: how many payloads of the ring must be safe; 0: as soon as what stands before it has gone. `is_held`: a
+    quorum has it, as a firm one needs."""
 
     needed: int
     event: Message
     firm: bool
+    is_held: bool
 
 
 class SafeEvents:
@@ -36,14 +38,16 @@ class SafeEvents:
         self._safe = 0
         self._floor = NEVER
 
-    def add(self, client: int, service: int, event: Message, position: int, *, firm: bool = False) -> None:
+    def add(
+        self, client: int, service: int, event: Message, position: int, *, firm: bool = False, is_held: bool = False
+    ) -> None:
         """An event that waits until the first `position` payloads of the present ring are safe (0: for nothing)."""
         key = (client, service)
-        waiting = _Waiting(position, event, firm)
+        waiting = _Waiting(position, event, firm, is_held)
         if key in self._waiting or not self._may_go(waiting):
             self._waiting.setdefault(key, deque()).append(waiting)
         else:
-            self._out.event(client, service, event)
+            self._out.event(client, service, event, was_awaited=firm)
 
     def is_safe(self, count: int) -> None:
         """Every member has the first `count` payloads of the present ring."""
@@ -52,12 +56,13 @@ class SafeEvents:
             client, service = key
             waiting = self._waiting[key]
             while waiting and self._may_go(waiting[0]):
-                self._out.event(client, service, waiting.popleft().event)
+                gone = waiting.popleft()
+                self._out.event(client, service, gone.event, was_awaited=gone.firm)
             if not waiting:
                 del self._waiting[key]
 
     def _may_go(self, waiting: _Waiting) -> bool:
-        needed = max(waiting.needed, self._floor) if waiting.firm else waiting.needed
+        needed = max(waiting.needed, self._floor) if waiting.firm and not waiting.is_held else waiting.needed
         return 0 <= needed <= self._safe
 
     def stand_firm(self, position: int) -> None:

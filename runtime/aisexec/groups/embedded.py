@@ -20,6 +20,7 @@ from aisexec.totem.ring import (
     PAYLOAD_BYTES_MAX,
     Broadcast,
     Effect,
+    Expect,
     Leave,
     Log,
     MulticastMany,
@@ -184,6 +185,11 @@ class EmbeddedGroup:
         self._queued_bytes += sum(map(len, payloads))
         if not self._busy and self._driver is not None:
             self._turn()
+
+    def expect(self) -> None:
+        """A client of this node was told what it waited for: it may ask again at once."""
+        if self._ring is not None and self._driver is not None:
+            self._ring.handle(Expect(), self._driver.now())
 
     async def run(self, deliver: Callable[[list[Happening]], None]) -> None:
         """Take part in the group until cancelled. `deliver` gets what happened, in order, and never waits.

@@ -7,7 +7,7 @@ from typing import Any
 from aisexec.groups import Configuration, Delivered, Safe
 from aisexec.simulation.checkers import History, check
 from aisexec.simulation.network import Network, PacketOptions
-from aisexec.totem.events import Leave, Log, MulticastMany, RingOptions, RingState
+from aisexec.totem.events import Expect, Leave, Log, MulticastMany, RingOptions, RingState
 from aisexec.totem.ring import Ring
 from aisexec.totem.seal import AesSeal, NullSeal, Seal
 from aisexec.totem.timeouts import Timeouts
@@ -104,7 +104,12 @@ class RingWorld:
         busy = node in self.rings and self.rings[node].backlog_bytes > _BACKLOG_BYTES
         if host is not None and host.paused_until <= self.network.now and not busy:
             self._lives[node].sent += payloads
-            self.network.handle(node, MulticastMany(payloads, prompt=len(payloads) % 2 == 1))
+            is_awaited = len(payloads) % 2 == 1
+            if is_awaited:  # as if a client had asked it because it was told something, and would go on like that
+                self.network.handle(node, Expect())
+            self.network.handle(node, MulticastMany(payloads, prompt=is_awaited))
+            if is_awaited:
+                self.network.handle(node, Expect())
 
     def leave(self, node: NodeId) -> None:
         """The node says goodbye, and stops when it has."""

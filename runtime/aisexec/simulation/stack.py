@@ -6,8 +6,8 @@ from typing import Any
 
 from aisexec.groups import Configuration, Delivered, Safe
 from aisexec.node import Happened, Node
-from aisexec.outbox import Payloads
-from aisexec.totem.events import Leave, MulticastMany, Received
+from aisexec.outbox import Payloads, ToClient
+from aisexec.totem.events import Expect, Leave, MulticastMany, Received
 from aisexec.totem.ring import Ring
 
 
@@ -53,6 +53,8 @@ class Stack:
     def _from_node(self, effects: Sequence[Any], now: float) -> list[Any]:
         """Multicasts come last: the ring may deliver them at once, and what follows from that follows these effects."""
         out = [effect for effect in effects if not isinstance(effect, Payloads)]
+        if any(isinstance(effect, ToClient) and effect.was_awaited for effect in effects):
+            self.ring.handle(Expect(), now)
         for effect in effects:
             if isinstance(effect, Payloads):
                 many = MulticastMany(effect.payloads, effect.prompt)

@@ -15,7 +15,8 @@ small datagram per member, and saves him most of a rotation."""
 
 
 class Circulation:
-    """`turning` is true once the first token has come; `held` is the token of an idle ring, at its representative."""
+    """`turning` is true once the first token has come; `held` is the token of an idle ring, at its representative, or
+    that of a quiet one, where a client may ask at once."""
 
     def __init__(self, commit: Commit, options: RingOptions, seal: Seal, counters: Counters) -> None:
         members = commit.members
@@ -108,6 +109,13 @@ class Circulation:
         idle = self.ordering.idle >= self._idle_visits
         wanted, self._release_wanted = self._release_wanted, False
         if not self._is_representative or not idle or wanted or outgoing.backlog_bytes:
+            return False
+        self.held = token
+        return True
+
+    def linger(self, token: Token, outgoing: Outgoing) -> bool:
+        """Keep the token for a moment, if nobody is known to have anything to send."""
+        if outgoing.backlog_bytes or token.rtr or token.backlog_bytes or token.pending:
             return False
         self.held = token
         return True

@@ -105,6 +105,11 @@ class MulticastMany:
 
 
 @dataclass(frozen=True, slots=True)
+class Expect:
+    """A client of this node was told what it waited for, and may ask the next thing at once: see `Lingering`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """Say goodbye: what is queued still goes out (for at most a token timeout), then the others carry on without
     this node and know that it is gone. Wait until `ring.left` is true; afterwards the ring does nothing any more."""
@@ -134,7 +139,7 @@ class Log:
     text: str
 
 
-Event = Received | Multicast | MulticastMany | Leave
+Event = Received | Multicast | MulticastMany | Expect | Leave
 Effect = Send | Broadcast | Configuration | Delivered | Safe | Log
 
 
@@ -155,6 +160,7 @@ class Counters:
     tokens_retransmitted: int = 0
     tokens_lost: int = 0
     holds: int = 0
+    lingers: int = 0
     packets_sent: int = 0
     packets_received: int = 0
     retransmissions: int = 0

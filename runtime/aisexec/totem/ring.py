@@ -28,6 +28,7 @@ from aisexec.totem.events import (
     Counters,
     Effect,
     Event,
+    Expect,
     Leave,
     Level,
     Log,
@@ -42,6 +43,7 @@ from aisexec.totem.events import (
 from aisexec.totem.formation import Formation
 from aisexec.totem.fragments import Outbox, content_bytes_max
 from aisexec.totem.intake import Intake, Packet
+from aisexec.totem.lingering import Lingering
 from aisexec.totem.lives import Lives
 from aisexec.totem.membership import Gathering, reason_to_gather
 from aisexec.totem.packets import BadPacket, Commit, Control, Join, Token
@@ -50,8 +52,8 @@ from aisexec.totem.timers import Timer, Timers
 from corosync_amf.ais import NodeId
 
 __all__ = [
-    "PAYLOAD_BYTES_MAX", "Broadcast", "Counters", "Effect", "Event", "Leave", "Log", "Multicast", "MulticastMany",
-    "Received", "Ring", "RingOptions", "RingState", "Send", "Source",
+    "PAYLOAD_BYTES_MAX", "Broadcast", "Counters", "Effect", "Event", "Expect", "Leave", "Log", "Multicast",
+    "MulticastMany", "Received", "Ring", "RingOptions", "RingState", "Send", "Source",
 ]  # fmt: skip
 
 OPERATIONAL, GATHER, COMMIT, RECOVERY = RingState.OPERATIONAL, RingState.GATHER, RingState.COMMIT, RingState.RECOVERY
@@ -98,6 +100,7 @@ class Ring:
         self._outbox = Outbox(content_bytes_max(options.packet_bytes_max))
         self._delivery = Delivery(self.counters)
         self._installed: Circulation | None = None
+        self._lingering = Lingering()
         self._reason = ""
         self._leaving = False
         # the next ring: `_gathering` in every state but OPERATIONAL, `_formation` in COMMIT and RECOVERY
@@ -127,6 +130,8 @@ class Ring:
             return []
         if isinstance(event, Received):
             self._receive(event)
+        elif isinstance(event, Expect):
+            self._lingering.answered(now)
         elif self._leaving:
             pass  # nothing more is taken
         elif isinstance(event, Leave):
@@ -245,8 +250,17 @@ class Ring:
         elif self.state is OPERATIONAL and circulation.hold(token, self._outbox):
             self.counters.holds += 1
             self._timers.set(Timer.HOLD, self._now + self._timeouts.hold)
-        else:
+        elif self.state is not OPERATIONAL or not self._linger(circulation, token, resent):
             self._pass_on(circulation, token, resent)
+
+    def _linger(self, circulation: Circulation, token: Token, resent: list[bytes]) -> bool:
+        """Whether the token stays for a moment, because a client may ask at once."""
+        until = self._lingering.until(self._now)
+        if until is None or resent or not circulation.linger(token, self._outbox):
+            return False
+        self.counters.lingers += 1
+        self._timers.set(Timer.HOLD, until)
+        return True
 
     def _expect_token(self) -> None:
         self._timers.set(Timer.TOKEN, self._now + self._timeouts.token)
@@ -282,6 +296,7 @@ class Ring:
         self._timers.set(Timer.RESEND, self._now + self._timeouts.token_retransmit)
 
     def _multicast(self, payloads: list[bytes], *, prompt: bool) -> None:
+        self._lingering.asked(self._now)
         self._outbox.add(payloads, prompt=prompt)
         self.counters.payloads_sent += len(payloads)
         circulation = self._installed
