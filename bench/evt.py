@@ -1,16 +1,15 @@
 """Events from one publisher to three subscribers, one on each of three executives on loopback, 1 KB, encrypted."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import anyio
-from anyio.streams.buffered import BufferedByteReceiveStream
+import anyio.to_thread
 
 from bench.common import RUNS, Row, print_table, repeat
+from bench.workers import Worker, command_of, workers
 from corosync_amf.development import DevelopmentCluster, development_cluster
 from corosync_amf.services import evt
 
@@ -19,6 +18,10 @@ BATCH = 64
 BATCHES_IN_FLIGHT = 4
 SIZE = 1024
 QUEUE_LENGTH = 100_000
+STEP = 1000
+"""So often subscribers say how far they are."""
+AHEAD_MAX = 30_000
+"""Events that the slowest subscriber may lack; what a queue holds is more."""
 CHANNEL = "bench"
 LAST = b"last"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -52,46 +55,66 @@ async def _measure(rows: list[Row], quick: bool) -> None:
 async def _events(cluster: DevelopmentCluster, batch: int, seconds: float) -> tuple[float, float]:
     """Events per second, and microseconds of processor time for each."""
     flags = evt.ChannelOpenFlags.PUBLISHER | evt.ChannelOpenFlags.CREATE
+    commands = [command_of("bench.evt_subscriber", {"address": str(node.socket_path)}) for node in cluster.nodes]
     async with (
         evt.initialize(address=str(cluster.nodes[0].socket_path)) as service,
         service.channel_open(CHANNEL, flags) as channel,
+        anyio.create_task_group() as tasks,
     ):
-        subscribers = [await _subscriber(str(node.socket_path)) for node in cluster.nodes]
-        pids = [node.process.pid for node in cluster.nodes if node.process is not None]
-        pids += [os.getpid(), *(process.pid for process, _ in subscribers)]
-        before, start = _processor_seconds(pids), time.perf_counter()
-        count = await _publish(channel, batch, seconds)
-        await channel.publish(LAST)
-        received = [int(await lines.receive_until(b"\n", 100)) for _, lines in subscribers]
-        took, used = time.perf_counter() - start, _processor_seconds(pids) - before
-        for process, _ in subscribers:
-            await process.stdin.aclose()
-            await process.wait()
-        if any(number != count for number in received):
-            print(f"  lost: {[count - number for number in received]} of {count}", file=sys.stderr)
-    return min(received) / took, used / count * 1e6
+        with workers(commands) as subscribers:
+            pids = [node.process.pid for node in cluster.nodes if node.process is not None]
+            pids += [os.getpid(), *(subscriber.pid for subscriber in subscribers)]
+            progress = Progress(len(subscribers))
+            for place, subscriber in enumerate(subscribers):
+                tasks.start_soon(progress.follow, place, subscriber)
+            before, start = _processor_seconds(pids), time.perf_counter()
+            count = await _publish(channel, batch, seconds, progress)
+            await channel.publish(LAST)
+            await progress.ended.wait()
+            took, used = time.perf_counter() - start, _processor_seconds(pids) - before
+    assert progress.received == [count] * len(subscribers), f"{progress.received} of {count}"
+    return count / took, used / count * 1e6
 
 
-async def _subscriber(address: str) -> tuple[Any, BufferedByteReceiveStream]:
-    process = await anyio.open_process([sys.executable, "-m", "bench.evt_subscriber", address], stderr=None)
-    assert process.stdout is not None
-    lines = BufferedByteReceiveStream(process.stdout)
-    assert await lines.receive_until(b"\n", 100) == b"ready"
-    return process, lines
+class Progress:
+    """How many events each subscriber has; `ended` when all have the last one."""
+
+    def __init__(self, count: int) -> None:
+        self.received = [0] * count
+        self.ended = anyio.Event()
+        self._going_on = count
+        self._changed = anyio.Event()
+
+    async def follow(self, place: int, subscriber: Worker) -> None:
+        is_last = False
+        while not is_last:
+            said = await anyio.to_thread.run_sync(subscriber.answer)
+            self.received[place], is_last = int(said["count"]), bool(said.get("is_last"))
+            changed, self._changed = self._changed, anyio.Event()
+            changed.set()
+        self._going_on -= 1
+        if not self._going_on:
+            self.ended.set()
+
+    async def until_room(self, published: int) -> None:
+        """Wait until the slowest subscriber is not too far behind: this is about events that arrive."""
+        while published - min(self.received) > AHEAD_MAX:
+            await self._changed.wait()
 
 
-async def _publish(channel: evt.Channel, batch: int, seconds: float) -> int:
+async def _publish(channel: evt.Channel, batch: int, seconds: float, progress: Progress) -> int:
     data = [bytes(SIZE)] * batch
     end = time.perf_counter() + seconds
     counts = [0]
 
     async def publish() -> None:
         while time.perf_counter() < end:
+            await progress.until_room(counts[0])
+            counts[0] += batch
             if batch == 1:
                 await channel.publish(data[0])
             else:
                 await channel.publish_batch(data)
-            counts[0] += batch
 
     async with anyio.create_task_group() as tasks:
         for _ in range(IN_FLIGHT if batch == 1 else BATCHES_IN_FLIGHT):

@@ -1,10 +1,9 @@
-"""A subscriber of the event benchmark: it counts events until the last one, and prints how many it got."""
-
-import sys
+"""A subscriber of the event benchmark: it counts events until the last one, and says now and then how many it got."""
 
 import anyio
 
-from bench.evt import CHANNEL, LAST, QUEUE_LENGTH
+from bench.evt import CHANNEL, LAST, QUEUE_LENGTH, STEP
+from bench.workers import answer, options
 from corosync_amf.services import evt
 
 
@@ -15,14 +14,15 @@ async def _follow(address: str) -> None:
         service.channel_open(CHANNEL, evt.ChannelOpenFlags.SUBSCRIBER) as channel,
         channel.event_subscribe(queue_length=QUEUE_LENGTH) as subscription,
     ):
-        print("ready", flush=True)
+        answer(count=0)
         async for event in subscription:
             if event.data_get() == LAST:
                 break
             count += 1
-        print(count, flush=True)
-        await anyio.to_thread.run_sync(sys.stdin.read)
+            if count % STEP == 0:
+                answer(count=count)
+        answer(count=count, is_last=1)
 
 
 if __name__ == "__main__":
-    anyio.run(_follow, sys.argv[1])
+    anyio.run(_follow, options()["address"])
