@@ -45,6 +45,7 @@ class Circulation:
         self._forwarded_seq = 0
         self._release_wanted = False
         self._release_asked = False
+        self._keeper: NodeId = 0
         self._held_by_others = {node: 0 for node in members if node != local}
 
     @property
@@ -77,8 +78,9 @@ class Circulation:
         counters.packets_received += 1
         return seq > self._forwarded_seq
 
-    def acknowledgement(self) -> bytes:
-        """The body of an ACK: what this member holds without a gap."""
+    def acknowledgement(self, sender: NodeId) -> bytes:
+        """The body of an ACK to a member that may keep the token until it has it: what this one holds without a gap."""
+        self._keeper = sender
         return packets.pack_ack(self.ring_id, self.window.aru)
 
     def acknowledged(self, node: NodeId, body: bytes) -> None:
@@ -102,6 +104,7 @@ class Circulation:
             return False
         self._hop = token.hop
         self._release_asked = False
+        self._keeper = 0
         return True
 
     def hold(self, token: Token, outgoing: Outgoing) -> bool:
@@ -113,12 +116,11 @@ class Circulation:
         self.held = token
         return True
 
-    def linger(self, token: Token, outgoing: Outgoing) -> bool:
-        """Keep the token for a moment, if nobody is known to have anything to send."""
-        if outgoing.backlog_bytes or token.rtr or token.backlog_bytes or token.pending:
-            return False
-        self.held = token
-        return True
+    def may_keep(self, token: Token, outgoing: Outgoing) -> bool:
+        """Whether the token may stay for a moment: nobody is known to have anything to send, nor has this member more
+        than a small frame that is acknowledged at once."""
+        is_wanted = self._release_wanted or token.rtr or token.pending or token.backlog_bytes > self.ordering.told
+        return not is_wanted and (not outgoing.backlog_bytes or _is_small(outgoing))
 
     def release(self) -> Token | None:
         """Give the held token back; None when the token is on its way: then it will not be held when it comes."""
@@ -132,26 +134,31 @@ class Circulation:
         self._release_wanted = True
 
     def ask_release(self) -> list[Effect]:
-        """Ask the representative for the token, if it seems to hold it."""
-        if self._is_representative or self._release_asked or self.ordering.idle < self._idle_visits - 1:
+        """Ask for the token whoever seems to keep it: the representative of an idle ring, or who has something
+        acknowledged."""
+        if self._release_asked:
+            return []
+        idle = not self._is_representative and self.ordering.idle >= self._idle_visits - 1
+        holder = self._keeper or (self.members[0] if idle else 0)
+        if not holder:
             return []
         self._release_asked = True
-        return [Send(self.members[0], self._seal.seal(packets.CANCEL, b""))]
+        return [Send(holder, self._seal.seal(packets.CANCEL, b""))]
+
+    def keep(self, token: Token, outgoing: Outgoing) -> list[Effect]:
+        """Send what waits, if anything does, and keep the token."""
+        self.held = token
+        if not outgoing.backlog_bytes:
+            return []
+        return self._sent(self.ordering.depart(token, outgoing, []), [], beyond=False, prompt=True)
 
     def pass_on(
         self, token: Token, outgoing: Outgoing, resent: list[bytes], now: float, *, beyond: bool
     ) -> list[Effect]:
         """Send what waits, then the token to the next member."""
-        wanted = outgoing.prompt
+        prompt = outgoing.prompt
         fresh = self.ordering.depart(token, outgoing, resent)
-        effects: list[Effect] = []
-        if resent or fresh:
-            self._counters.retransmissions += len(resent)
-            self._counters.packets_sent += len(fresh)
-            seal = self._seal.seal
-            prompt = wanted and len(fresh) == 1 and not resent and len(fresh[0]) <= PROMPT_BYTES_MAX
-            kind = packets.PROMPT if prompt else packets.DATA
-            effects.append(Broadcast([seal(kind, frame) for frame in resent + fresh], beyond))
+        effects = self._sent(fresh, resent, beyond=beyond, prompt=prompt)
         self._counters.retransmissions_requested += len(token.rtr)
         token.hop += 1
         self.forwarded_at = now
@@ -159,6 +166,16 @@ class Circulation:
         self._forwarded = token.pack()
         effects.append(self.token_again())
         return effects
+
+    def _sent(self, fresh: list[bytes], resent: list[bytes], *, beyond: bool, prompt: bool) -> list[Effect]:
+        if not fresh and not resent:
+            return []
+        self._counters.retransmissions += len(resent)
+        self._counters.packets_sent += len(fresh)
+        seal = self._seal.seal
+        prompt = prompt and len(fresh) == 1 and not resent and len(fresh[0]) <= PROMPT_BYTES_MAX
+        kind = packets.PROMPT if prompt else packets.DATA
+        return [Broadcast([seal(kind, frame) for frame in resent + fresh], beyond)]
 
     def token_again(self) -> Send:
         """The token as it was passed on last."""
@@ -170,3 +187,7 @@ class Circulation:
             self.held = Token(self.ring_id)
         self.ordering.depart(self.held, outgoing, [])
         self.ordering.safe = self.held.seq
+
+
+def _is_small(outgoing: Outgoing) -> bool:
+    return outgoing.prompt and outgoing.backlog_bytes <= PROMPT_BYTES_MAX - FRAME.size

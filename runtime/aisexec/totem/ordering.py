@@ -63,6 +63,11 @@ class Ordering:
         self._pending_told = 0
 
     @property
+    def told(self) -> int:
+        """The part of the token's backlog that is this member's."""
+        return self._backlog_told
+
+    @property
     def ring_id(self) -> RingId:
         return self._ring_id
 

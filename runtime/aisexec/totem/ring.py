@@ -101,6 +101,7 @@ class Ring:
         self._delivery = Delivery(self.counters)
         self._installed: Circulation | None = None
         self._lingering = Lingering()
+        self._keeping = False
         self._reason = ""
         self._leaving = False
         # the next ring: `_gathering` in every state but OPERATIONAL, `_formation` in COMMIT and RECOVERY
@@ -131,7 +132,7 @@ class Ring:
         if isinstance(event, Received):
             self._receive(event)
         elif isinstance(event, Expect):
-            self._lingering.answered(now)
+            self._expect()
         elif self._leaving:
             pass  # nothing more is taken
         elif isinstance(event, Leave):
@@ -219,7 +220,7 @@ class Ring:
 
     def _acknowledge(self, sender: NodeId) -> None:
         if self.state is OPERATIONAL and self._installed is not None:
-            ack = self._seal.seal(packets.ACK, self._installed.acknowledgement())
+            ack = self._seal.seal(packets.ACK, self._installed.acknowledgement(sender))
             self._out.append(Send(sender, ack))
 
     def _on_ack(self, sender: NodeId, body: bytes) -> None:
@@ -239,6 +240,7 @@ class Ring:
             self._contacts.heard_by(circulation.members, circulation.forwarded_at)
         self._out += self._contacts.token_came(self._now)
         self._expect_token()
+        self._lingering.came(self._now)
         self._timers.stop(Timer.RESEND)
         if formation is not None:
             formation.absorb()
@@ -250,17 +252,26 @@ class Ring:
         elif self.state is OPERATIONAL and circulation.hold(token, self._outbox):
             self.counters.holds += 1
             self._timers.set(Timer.HOLD, self._now + self._timeouts.hold)
-        elif self.state is not OPERATIONAL or not self._linger(circulation, token, resent):
+        elif self.state is not OPERATIONAL or resent or not self._keep(circulation, token):
             self._pass_on(circulation, token, resent)
 
-    def _linger(self, circulation: Circulation, token: Token, resent: list[bytes]) -> bool:
-        """Whether the token stays for a moment, because a client may ask at once."""
-        until = self._lingering.until(self._now)
-        if until is None or resent or not circulation.linger(token, self._outbox):
+    def _keep(self, circulation: Circulation, token: Token) -> bool:
+        """Whether the token stays for a moment, because a client may ask at once. What waits is sent then."""
+        lingering, now = self._lingering, self._now
+        until = lingering.until_answered(now) if self._outbox else lingering.until(now)
+        if until is None or not circulation.may_keep(token, self._outbox):
             return False
+        self._out += circulation.keep(token, self._outbox)
         self.counters.lingers += 1
+        self._keeping = True
         self._timers.set(Timer.HOLD, until)
         return True
+
+    def _expect(self) -> None:
+        """A client was told what it waited for."""
+        self._lingering.answered(self._now)
+        if self._keeping and (until := self._lingering.until(self._now)) is not None:
+            self._timers.set(Timer.HOLD, until)
 
     def _expect_token(self) -> None:
         self._timers.set(Timer.TOKEN, self._now + self._timeouts.token)
@@ -277,6 +288,7 @@ class Ring:
     def _release(self) -> None:
         """Pass the held token on."""
         circulation = self._installed
+        self._keeping = False
         if circulation is not None and (token := circulation.release()) is not None:
             self._timers.stop(Timer.HOLD)
             self._pass_on(circulation, token, [])
@@ -304,8 +316,9 @@ class Ring:
             return
         if len(self.members) == 1:
             self._order_alone(circulation)
-        elif circulation.held is not None:
-            self._release()
+        elif (token := circulation.held) is not None:
+            if not self._keep(circulation, token):
+                self._release()
         else:
             self._out += circulation.ask_release()
 
