@@ -502,6 +502,19 @@ def test_what_has_run_out_does_not_come_back_with_a_node_whose_clock_is_behind()
     assert heard(replicas, A) == []
 
 
+def test_what_had_run_out_for_one_returning_node_is_not_told_again_by_another_whose_clock_is_behind() -> None:
+    split = Split(A, D, lost=(3, 4))
+    publish(split.lost, D, b"1", retention=5.0)
+    split.lost.events.clear()
+    split.meet()
+    split.stands.now = split.lost.now + 5.1
+    assert heard(split.merge(3), D) == []
+    split.stands.now -= 1.0
+    replicas = split.merge(4)
+    assert retained(replicas) == []
+    assert (heard(replicas, A), heard(replicas, D)) == ([], [])
+
+
 def test_what_had_to_make_room_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "RETAINED_PER_CHANNEL_MAX", 2)
     split = Split(A, D, before=lambda whole: publish(whole, A, b"old", retention=60.0))

@@ -55,6 +55,7 @@ def merge(
     handles: dict[int, list[HandleRecord]] = defaultdict(list)
     for opened in state.handles:
         handles[opened.channel].append(opened)
+    retention.expire(time)  # what this node does not bring any more, another one with a slower clock does not bring back
     known = retention.by_key()
     retention.clear_all(state.cleared, known)
     unlinked = set(channels.unlinked).union(state.unlinked)
@@ -65,7 +66,7 @@ def merge(
         channel = _channel_for(channels, record, is_unlinked=is_unlinked, is_open=record.numbers[0] in handles)
         if channel is None:
             continue
-        alive = [event for event in record.retained if event.until > max(time, retention.expired)]
+        alive = [event for event in record.retained if event.until > retention.expired]
         evicted, new = channel.evicted, retention.unite(channel, alive, known, fresh)
         effects += [
             Event(client, delivered(event, wanting))
