@@ -1,13 +1,12 @@
 """Checkpoint writes on three executives on loopback, one client process, WR_ALL_REPLICAS, encrypted."""
 
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import anyio
 
+from bench.cluster import three_nodes
 from bench.common import RUNS, Row, print_table, repeat
-from corosync_amf.development import DevelopmentCluster, development_cluster
+from corosync_amf.development import DevelopmentCluster
 from corosync_amf.services import ckpt
 
 IN_FLIGHT = 64
@@ -33,15 +32,11 @@ def run(*, quick: bool) -> None:
 
 
 async def _measure(rows: list[Row], quick: bool) -> None:
-    with TemporaryDirectory() as directory:
-        amf_conf = Path(directory) / "amf.conf"
-        amf_conf.write_text("applications: {}\n", encoding="utf-8")
-        async with development_cluster(amf_conf) as cluster:
-            await cluster.until(lambda status: len(status.cluster.members) == len(cluster.nodes), "three members")
-            for number, size in enumerate(SIZES):
-                values = [await _writes(cluster, size, seconds=0.3 if quick else 2.0) for _ in range(_runs(quick))]
-                turns = iter(values)
-                repeat(rows[2 * number : 2 * number + 2], lambda turns=turns: next(turns), len(values))  # type: ignore[misc]
+    async with three_nodes() as cluster:
+        for number, size in enumerate(SIZES):
+            values = [await _writes(cluster, size, seconds=0.3 if quick else 2.0) for _ in range(_runs(quick))]
+            turns = iter(values)
+            repeat(rows[2 * number : 2 * number + 2], lambda turns=turns: next(turns), len(values))  # type: ignore[misc]
 
 
 def _runs(quick: bool) -> int:

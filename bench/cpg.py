@@ -7,13 +7,12 @@ that of the three executives and the three clients together.
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import anyio
 
+from bench.cluster import three_nodes
 from bench.common import RUNS, Row, print_table, repeat
 from bench.workers import Worker, command_of, latency, workers
-from corosync_amf.development import development_cluster
 
 TICKS = os.sysconf("SC_CLK_TCK")
 WARM_UP = 0.3
@@ -69,22 +68,18 @@ def run(*, quick: bool) -> None:
 
 async def _measure(rows: list[Row], quick: bool) -> None:
     seconds, runs = (0.3, 1) if quick else (2.0, RUNS)
-    with TemporaryDirectory() as directory:
-        amf_conf = Path(directory) / "amf.conf"
-        amf_conf.write_text("applications: {}\n", encoding="utf-8")
-        async with development_cluster(amf_conf) as cluster:
-            await cluster.until(lambda status: len(status.cluster.members) == len(cluster.nodes), "three members")
-            executives = [node.process.pid for node in cluster.nodes if node.process is not None]
-            commands = [
-                command_of("bench.cpg_member", {"address": str(node.socket_path), "members": len(cluster.nodes)})
-                for node in cluster.nodes
-            ]
-            with workers(commands) as members:
-                repeat([rows[6]], lambda: [latency(members, 20 if quick else 200)], runs)
-                for number, load in enumerate((SINGLE, BATCHES)):
-                    pair = rows[2 * number : 2 * number + 2]
-                    repeat(pair, lambda load=load: rate(members, executives, load, seconds), runs)  # type: ignore[misc]
-                repeat(rows[4:6], lambda: _megabytes(rate(members, executives, SIXTY_KB, seconds)), runs)
+    async with three_nodes() as cluster:
+        executives = [node.process.pid for node in cluster.nodes if node.process is not None]
+        commands = [
+            command_of("bench.cpg_member", {"address": str(node.socket_path), "members": len(cluster.nodes)})
+            for node in cluster.nodes
+        ]
+        with workers(commands) as members:
+            repeat([rows[6]], lambda: [latency(members, 20 if quick else 200)], runs)
+            for number, load in enumerate((SINGLE, BATCHES)):
+                pair = rows[2 * number : 2 * number + 2]
+                repeat(pair, lambda load=load: rate(members, executives, load, seconds), runs)  # type: ignore[misc]
+            repeat(rows[4:6], lambda: _megabytes(rate(members, executives, SIXTY_KB, seconds)), runs)
 
 
 def _megabytes(figures: tuple[float, float]) -> tuple[float, float]:

@@ -3,14 +3,14 @@
 import os
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import anyio
 import anyio.to_thread
 
+from bench.cluster import three_nodes
 from bench.common import RUNS, Row, print_table, repeat
 from bench.workers import Worker, command_of, workers
-from corosync_amf.development import DevelopmentCluster, development_cluster
+from corosync_amf.development import DevelopmentCluster
 from corosync_amf.services import evt
 
 IN_FLIGHT = 64
@@ -40,16 +40,12 @@ def run(*, quick: bool) -> None:
 
 
 async def _measure(rows: list[Row], quick: bool) -> None:
-    with TemporaryDirectory() as directory:
-        amf_conf = Path(directory) / "amf.conf"
-        amf_conf.write_text("applications: {}\n", encoding="utf-8")
-        async with development_cluster(amf_conf) as cluster:
-            await cluster.until(lambda status: len(status.cluster.members) == len(cluster.nodes), "three members")
-            seconds, runs = (0.3, 1) if quick else (2.0, RUNS)
-            for place, batch in ((0, 1), (2, BATCH)):
-                values = [await _events(cluster, batch, seconds) for _ in range(runs)]
-                turns = iter(values)
-                repeat(rows[place : place + 2], lambda turns=turns: next(turns), runs)  # type: ignore[misc]
+    async with three_nodes() as cluster:
+        seconds, runs = (0.3, 1) if quick else (2.0, RUNS)
+        for place, batch in ((0, 1), (2, BATCH)):
+            values = [await _events(cluster, batch, seconds) for _ in range(runs)]
+            turns = iter(values)
+            repeat(rows[place : place + 2], lambda turns=turns: next(turns), runs)  # type: ignore[misc]
 
 
 async def _events(cluster: DevelopmentCluster, batch: int, seconds: float) -> tuple[float, float]:

@@ -2,13 +2,12 @@
 
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import anyio
 
+from bench.cluster import three_nodes
 from bench.common import RUNS, Row, print_table, repeat
-from corosync_amf.development import DevelopmentCluster, development_cluster
+from corosync_amf.development import DevelopmentCluster
 from corosync_amf.services import lck
 
 CONTENDERS = 8
@@ -18,7 +17,7 @@ MUST, GOAL = 1000, 1380
 def run(*, quick: bool) -> None:
     """Print pairs of lock and unlock per second: nobody else wants the lock; eight want the same one."""
     rows = [
-        Row("LCK lock+unlock pairs, uncontended, one client", "pairs/s"),
+        Row("LCK lock+unlock pairs, uncontended, one client", "pairs/s", MUST, GOAL),
         Row("LCK lock+unlock pairs, uncontended, eight clients, a resource each", "pairs/s", MUST, GOAL),
         Row("LCK lock+unlock pairs, eight contenders for one resource", "pairs/s", MUST, GOAL),
     ]
@@ -28,21 +27,17 @@ def run(*, quick: bool) -> None:
 
 async def _measure(rows: list[Row], quick: bool) -> None:
     seconds = 0.3 if quick else 2.0
-    with TemporaryDirectory() as directory:
-        amf_conf = Path(directory) / "amf.conf"
-        amf_conf.write_text("applications: {}\n", encoding="utf-8")
-        async with development_cluster(amf_conf) as cluster:
-            await cluster.until(lambda status: len(status.cluster.members) == len(cluster.nodes), "three members")
-            values = [
-                (
-                    await _pairs(cluster, [f"alone {turn}"], seconds),
-                    await _pairs(cluster, [f"own {turn} {number}" for number in range(CONTENDERS)], seconds),
-                    await _pairs(cluster, [f"one {turn}"] * CONTENDERS, seconds),
-                )
-                for turn in range(1 if quick else RUNS)
-            ]
-            turns = iter(values)
-            repeat(rows, lambda: next(turns), len(values))
+    async with three_nodes() as cluster:
+        values = [
+            (
+                await _pairs(cluster, [f"alone {turn}"], seconds),
+                await _pairs(cluster, [f"own {turn} {number}" for number in range(CONTENDERS)], seconds),
+                await _pairs(cluster, [f"one {turn}"] * CONTENDERS, seconds),
+            )
+            for turn in range(1 if quick else RUNS)
+        ]
+        turns = iter(values)
+        repeat(rows, lambda: next(turns), len(values))
 
 
 async def _pairs(cluster: DevelopmentCluster, names: list[str], seconds: float) -> float:

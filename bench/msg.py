@@ -6,13 +6,12 @@ other it is asked for when the send has returned; with 64 in flight 64 tasks ask
 """
 
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import anyio
 
+from bench.cluster import three_nodes
 from bench.common import RUNS, Row, print_table, repeat
-from corosync_amf.development import DevelopmentCluster, development_cluster
+from corosync_amf.development import DevelopmentCluster
 from corosync_amf.services import msg
 
 IN_FLIGHT = 64
@@ -23,7 +22,7 @@ def run(*, quick: bool) -> None:
     """Print pairs of send and get per second: one at a time, and 64 in flight."""
     rows = [
         Row("message send and get, 1 KB, one at a time", "pairs/s", 1000, 1420),
-        Row("message send, then get, 1 KB, one after the other", "pairs/s"),
+        Row("message send, then get, 1 KB, one after the other", "pairs/s", 1000, 1420),
         Row(f"message send and get, 1 KB, {IN_FLIGHT} in flight", "pairs/s", 1000, 1420),
     ]
     anyio.run(_measure, rows, quick)
@@ -33,15 +32,11 @@ def run(*, quick: bool) -> None:
 
 
 async def _measure(rows: list[Row], quick: bool) -> None:
-    with TemporaryDirectory() as directory:
-        amf_conf = Path(directory) / "amf.conf"
-        amf_conf.write_text("applications: {}\n", encoding="utf-8")
-        async with development_cluster(amf_conf) as cluster:
-            await cluster.until(lambda status: len(status.cluster.members) == len(cluster.nodes), "three members")
-            runs = 1 if quick else RUNS
-            values = [await _pairs(cluster, 0.3 if quick else 2.0) for _ in range(runs)]
-            turns = iter(values)
-            repeat(rows, lambda: next(turns), runs)
+    async with three_nodes() as cluster:
+        runs = 1 if quick else RUNS
+        values = [await _pairs(cluster, 0.3 if quick else 2.0) for _ in range(runs)]
+        turns = iter(values)
+        repeat(rows, lambda: next(turns), runs)
 
 
 async def _pairs(cluster: DevelopmentCluster, seconds: float) -> tuple[float, float, float]:
