@@ -211,8 +211,8 @@ class Event:
     """Tell a client something it did not ask for just now (what the C API does with a callback).
 
     `safe`: not before every member holds what caused it. Later events of the service for that client wait behind it,
-    but for one that goes `ahead` (a transitional configuration: what waits is delivered in it). `firm`: not before a
-    quorum holds it, in this membership or a later one; never if another state stands.
+    but for one that goes `ahead` (a transitional configuration: what waits is delivered in it). `firm`: not before all
+    members of a quorum that has the state hold it, in this membership or a later one; never if another state stands.
     """
 
     to: Client

@@ -440,7 +440,6 @@ class Node:
         replica.membership(change, now)
         replica.awaited.install(change.members, entry.restoring, entry.configuration.ring_id.seq)
         replica.installed(entry.cut, self._away())
-        replica.near = self._near(change)
         self._stand_firm(entry.cut)
         kept, entry.kept = entry.kept, []
         for item in kept:
@@ -461,11 +460,6 @@ class Node:
     def _away(self) -> frozenset[int]:
         """Services whose clients here must still be brought into the state that stands."""
         return self._replica.awaited.away(self.local, self._remnants)
-
-    def _near(self, change: Membership) -> frozenset[NodeId]:
-        """Members that make a quorum together with this node."""
-        options, seen = self.options.quorum, self._all_seen
-        return frozenset(node for node in change.members if is_quorate(options, {node, self.local}, all_seen=seen))
 
     def _is_coordinator(self) -> bool:
         change = self.membership

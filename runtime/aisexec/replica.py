@@ -4,7 +4,7 @@ Every member of a membership applies the same values in the same order, so their
 only those effects for itself that name its own node.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Container, Sequence
 from logging import CRITICAL
 from traceback import format_exc
@@ -59,7 +59,7 @@ class Replica:
     `order` of what was applied last.
 
     `position` and `safe` count payloads of the present ring: the one that is being applied, and those that every member
-    is known to have. `near` are members that make a quorum with this node: what one of them sends a quorum has at once.
+    is known to have.
     """
 
     def __init__(self, local: NodeId, engines: Sequence[Engine], out: Outbox) -> None:
@@ -71,7 +71,6 @@ class Replica:
         self.quorate = False
         self.position = 0
         self.safe = 0
-        self.near: frozenset[NodeId] = frozenset()
         self.awaited = Awaited()
         self._cut: int | None = None
         self._floor = NEVER
@@ -86,18 +85,13 @@ class Replica:
         }
         self._standing = Standing(local, self.engines.values())
         self._unsafe: deque[tuple[int, int, int, Message]] = deque()
-        self._owed: Counter[int] = Counter()
-        """How many of these each client waits for: no firm event overtakes them."""
         self._events = SafeEvents(out)
         self._cause = Origin(Client(local, 0))
-        self._is_held = False
-        """Whether a quorum has what is being applied."""
 
     # ---- the order
 
     def apply(self, sender: NodeId, value: Bundle | Gone | Rung | Return, now: float) -> None:
         """Apply one value in its place in the order."""
-        self._is_held = sender in self.near
         match value:
             case Bundle():
                 self._apply_bundle(sender, value, now)
@@ -132,7 +126,6 @@ class Replica:
     def membership(self, change: Membership, now: float) -> None:
         """Tell all engines of a membership change, in its place in the order."""
         self.order, self.quorate = change.order, change.quorate
-        self._is_held = False
         self._cause = Origin(Client(change.members[0], 0), 0, change.order, change.time)
         self.alarms.ring_again()
         told = [(service, engine.membership(change)) for service, engine in self.engines.items()]
@@ -205,9 +198,8 @@ class Replica:
                     if ahead:
                         self._out.event(to.number, service, message)
                     else:
-                        is_held = self._is_held and to.number not in self._owed
-                        position = max(self.position, self._cut or 0) if safe or (firm and not is_held) else 0
-                        self._events.add(to.number, service, message, position, firm=firm, is_held=is_held)
+                        position = max(self.position, self._cut or 0) if safe or firm else 0
+                        self._events.add(to.number, service, message, position, firm=firm)
                 case Alarm(key, delay, message):
                     armed = None if delay is None or message is None else Armed(self.order, now + delay, message)
                     self.alarms.set(service, key, armed)
@@ -240,7 +232,6 @@ class Replica:
             return
         if safe and max(self.position, self._floor) > self.safe:
             self._unsafe.append((self.position, client.number, to.request, message))
-            self._owed[client.number] += 1
         else:
             self._out.reply(client.number, to.request, message, was_awaited=safe)
 
@@ -250,9 +241,6 @@ class Replica:
         while count >= self._floor and self._unsafe and self._unsafe[0][0] <= count:
             _, client, request, message = self._unsafe.popleft()
             self._out.reply(client, request, message, was_awaited=True)
-            self._owed[client] -= 1
-            if not self._owed[client]:
-                del self._owed[client]
         if self._cut is not None:
             self._events.is_safe(count)
 
@@ -287,7 +275,6 @@ class Replica:
         for _, client, request, _ in self._unsafe:
             self._out.reply(client, request, _OUTCOME_UNKNOWN)
         self._unsafe.clear()
-        self._owed.clear()
 
     # ---- giving way to another partition
 

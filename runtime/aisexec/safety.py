@@ -20,13 +20,11 @@ CARRIED: Final = -1
 
 @dataclass(slots=True)
 class _Waiting:
-    """`needed`: how many payloads of the ring must be safe; 0: as soon as what stands before it has gone. `is_held`: a
-    quorum has it, as a firm one needs."""
+    """`needed`: how many payloads of the ring must be safe; 0: as soon as what stands before it has gone."""
 
     needed: int
     event: Message
     firm: bool
-    is_held: bool
 
 
 class SafeEvents:
@@ -38,12 +36,10 @@ class SafeEvents:
         self._safe = 0
         self._floor = NEVER
 
-    def add(
-        self, client: int, service: int, event: Message, position: int, *, firm: bool = False, is_held: bool = False
-    ) -> None:
+    def add(self, client: int, service: int, event: Message, position: int, *, firm: bool = False) -> None:
         """An event that waits until the first `position` payloads of the present ring are safe (0: for nothing)."""
         key = (client, service)
-        waiting = _Waiting(position, event, firm, is_held)
+        waiting = _Waiting(position, event, firm)
         if key in self._waiting or not self._may_go(waiting):
             self._waiting.setdefault(key, deque()).append(waiting)
         else:
@@ -62,7 +58,7 @@ class SafeEvents:
                 del self._waiting[key]
 
     def _may_go(self, waiting: _Waiting) -> bool:
-        needed = max(waiting.needed, self._floor) if waiting.firm and not waiting.is_held else waiting.needed
+        needed = max(waiting.needed, self._floor) if waiting.firm else waiting.needed
         return 0 <= needed <= self._safe
 
     def stand_firm(self, position: int) -> None:

@@ -427,9 +427,30 @@ def test_a_single_frame_is_known_to_be_safe_before_the_token_comes_round():
     net.run(1.0)
     tokens = net.rings[1].counters.tokens
     net.multicast(1, b"waited for", prompt=True)
-    while net.safe(1) == 0:
+    while not all(map(net.safe, (1, 2, 3))):
         net.run(0.00001)
     assert net.rings[1].counters.tokens == tokens
+
+
+def test_who_lacks_something_does_not_say_that_it_holds_what_it_sends():
+    net = Net(3)
+    net.run(1.0)
+    before = net.rings[2].counters.tokens
+    net.multicast(3, b"lost on the way to node 1")
+    while net.rings[2].counters.tokens == before:
+        net.run(0.00001)
+    net.network.block(3, 1)
+    while not net.delivered(2):
+        net.run(0.00001)
+    net.multicast(1, b"sent without it", prompt=True)
+    net.network.heal()
+    while len(net.delivered(2)) < 2:
+        net.run(0.00001)
+        if not net.delivered(1):
+            assert not any(map(net.safe, (1, 2, 3)))
+    net.run(2.0)
+    assert net.delivered(1) == net.delivered(2) == net.delivered(3)
+    assert {net.safe(node) for node in (1, 2, 3)} == {2}
 
 
 def test_a_frame_that_nobody_waits_for_is_not_acknowledged():

@@ -78,9 +78,23 @@ class Circulation:
         counters.packets_received += 1
         return seq > self._forwarded_seq
 
-    def acknowledgement(self, sender: NodeId) -> bytes:
-        """The body of an ACK to a member that may keep the token until it has it: what this one holds without a gap."""
+    def prompted(self, sender: NodeId, body: bytes) -> bool:
+        """Whether a frame that asks for acknowledgement is of this ring. Its sender holds all up to it, and may keep
+        the token until all have it.
+
+        Raises: BadPacket.
+        """
+        if len(body) < FRAME.size:
+            raise BadPacket("frame cut short")
+        ring_seq, representative, seq, _, _ = FRAME.unpack_from(body)
+        if (ring_seq, representative) != (self._ring_seq, self._representative) or sender not in self._held_by_others:
+            return False
         self._keeper = sender
+        self._others_hold(sender, seq)
+        return True
+
+    def acknowledgement(self) -> bytes:
+        """The body of an ACK: what this member holds without a gap."""
         return packets.pack_ack(self.ring_id, self.window.aru)
 
     def acknowledged(self, node: NodeId, body: bytes) -> None:
@@ -92,6 +106,9 @@ class Circulation:
         if ring_id != self.ring_id or node not in self._held_by_others:
             self._counters.dropped_stale += 1
             return
+        self._others_hold(node, aru)
+
+    def _others_hold(self, node: NodeId, aru: int) -> None:
         self._held_by_others[node] = max(self._held_by_others[node], aru)
         safe = min(self.window.aru, *self._held_by_others.values())
         if safe > self.ordering.safe:
@@ -120,7 +137,8 @@ class Circulation:
         """Whether the token may stay for a moment: nobody is known to have anything to send, nor has this member more
         than a small frame that is acknowledged at once."""
         is_wanted = self._release_wanted or token.rtr or token.pending or token.backlog_bytes > self.ordering.told
-        return not is_wanted and (not outgoing.backlog_bytes or _is_small(outgoing))
+        is_complete = self.window.aru >= token.seq
+        return not is_wanted and (not outgoing.backlog_bytes or (is_complete and _is_small(outgoing)))
 
     def release(self) -> Token | None:
         """Give the held token back; None when the token is on its way: then it will not be held when it comes."""
@@ -173,7 +191,8 @@ class Circulation:
         self._counters.retransmissions += len(resent)
         self._counters.packets_sent += len(fresh)
         seal = self._seal.seal
-        prompt = prompt and len(fresh) == 1 and not resent and len(fresh[0]) <= PROMPT_BYTES_MAX
+        is_complete = self.window.aru >= self.ordering.sent
+        prompt = prompt and len(fresh) == 1 and not resent and is_complete and len(fresh[0]) <= PROMPT_BYTES_MAX
         kind = packets.PROMPT if prompt else packets.DATA
         return [Broadcast([seal(kind, frame) for frame in resent + fresh], beyond)]
 

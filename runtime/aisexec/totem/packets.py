@@ -4,10 +4,10 @@ DATA and TOKEN are on the hot path and have fixed struct headers; the rest are m
 
     DATA     one frame: a piece of the total order        TOKEN    the right to send, and what everybody holds
     JOIN     whom a node wants in the next ring           COMMIT   two rounds: collects, then tells, what members hold
-    MERGE    a ring shows itself to other partitions      CANCEL   asks the representative not to hold the token
+    MERGE    a ring shows itself to other partitions      CANCEL   asks who keeps the token to pass it on
     PROBE    do you hear me?    ANSWER   yes              GOODBYE  an orderly leave
-    PROMPT   DATA whose sender wants to know at once who has it: little is under way, and somebody waits
-    ACK      the answer: all that the sender of the answer holds without a gap
+    PROMPT   DATA of one who holds all before it, and wants it to be known at once who has it: somebody waits
+    ACK      the answer, to all: what the sender of the answer holds without a gap
 """
 
 import struct

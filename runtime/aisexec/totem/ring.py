@@ -174,7 +174,7 @@ class Ring:
                     self._on_frame(body)
                 elif kind == packets.PROMPT:
                     self._on_frame(body)
-                    self._acknowledge(packet[1])
+                    self._acknowledge(packet[1], body)
                 elif kind == packets.ACK:
                     self._on_ack(packet[1], body)
                 elif kind == packets.TOKEN:
@@ -218,10 +218,11 @@ class Ring:
         elif circulation.take_frame(body) and self.state is not GATHER:
             self._timers.stop(Timer.RESEND)
 
-    def _acknowledge(self, sender: NodeId) -> None:
-        if self.state is OPERATIONAL and self._installed is not None:
-            ack = self._seal.seal(packets.ACK, self._installed.acknowledgement(sender))
-            self._out.append(Send(sender, ack))
+    def _acknowledge(self, sender: NodeId, body: bytes) -> None:
+        circulation = self._installed
+        if self.state is OPERATIONAL and circulation is not None and circulation.prompted(sender, body):
+            ack = self._seal.seal(packets.ACK, circulation.acknowledgement())
+            self._out.append(Broadcast([ack], beyond=False))
 
     def _on_ack(self, sender: NodeId, body: bytes) -> None:
         if self.state is OPERATIONAL and self._installed is not None:
