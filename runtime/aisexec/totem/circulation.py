@@ -16,7 +16,7 @@ small datagram per member, and saves him most of a rotation."""
 
 class Circulation:
     """`turning` is true once the first token has come; `held` is the token of an idle ring, at its representative, or
-    that of a quiet one, where a client may ask at once."""
+    (`keeping`) that of a quiet one, where a client may ask at once."""
 
     def __init__(self, commit: Commit, options: RingOptions, seal: Seal, counters: Counters) -> None:
         members = commit.members
@@ -33,6 +33,7 @@ class Circulation:
         self.ordering = Ordering(self.ring_id, local, limits, requests_max(options.packet_bytes_max))
         self.window = self.ordering.window
         self.held: Token | None = None
+        self.keeping = False
         self._forwarded = b""
         self.forwarded_at = 0.0
         self._successor = members[(members.index(local) + 1) % len(members)]
@@ -142,7 +143,7 @@ class Circulation:
 
     def release(self) -> Token | None:
         """Give the held token back; None when the token is on its way: then it will not be held when it comes."""
-        token, self.held = self.held, None
+        token, self.held, self.keeping = self.held, None, False
         if token is not None:
             self._release_wanted = False
         return token
@@ -165,7 +166,7 @@ class Circulation:
 
     def keep(self, token: Token, outgoing: Outgoing) -> list[Effect]:
         """Send what waits, if anything does, and keep the token."""
-        self.held = token
+        self.held, self.keeping = token, True
         if not outgoing.backlog_bytes:
             return []
         return self._sent(self.ordering.depart(token, outgoing, []), [], beyond=False, prompt=True)

@@ -101,7 +101,6 @@ class Ring:
         self._delivery = Delivery(self.counters)
         self._installed: Circulation | None = None
         self._lingering = Lingering()
-        self._keeping = False
         self._reason = ""
         self._leaving = False
         # the next ring: `_gathering` in every state but OPERATIONAL, `_formation` in COMMIT and RECOVERY
@@ -264,14 +263,14 @@ class Ring:
             return False
         self._out += circulation.keep(token, self._outbox)
         self.counters.lingers += 1
-        self._keeping = True
         self._timers.set(Timer.HOLD, until)
         return True
 
     def _expect(self) -> None:
         """A client was told what it waited for."""
-        self._lingering.answered(self._now)
-        if self._keeping and (until := self._lingering.until(self._now)) is not None:
+        lingering, circulation = self._lingering, self._installed
+        lingering.answered(self._now)
+        if circulation is not None and circulation.keeping and (until := lingering.until(self._now)) is not None:
             self._timers.set(Timer.HOLD, until)
 
     def _expect_token(self) -> None:
@@ -289,7 +288,6 @@ class Ring:
     def _release(self) -> None:
         """Pass the held token on."""
         circulation = self._installed
-        self._keeping = False
         if circulation is not None and (token := circulation.release()) is not None:
             self._timers.stop(Timer.HOLD)
             self._pass_on(circulation, token, [])
