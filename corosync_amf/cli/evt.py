@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
+from .listing import named, output_option, print_rows, table
+
 if TYPE_CHECKING:
     from corosync_amf.services import evt
     from corosync_amf.services.evt.messages import RetainedEvent
-
-output_option = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
-)  # fmt: skip
 
 
 @click.group("evt")
@@ -39,7 +37,7 @@ async def _list(output: str) -> None:
         found = await service.channels()
     heads = ["CHANNEL", "HANDLES", "PUBLISHERS", "SUBSCRIBERS", "SUBSCRIPTIONS", "RETAINED", "BYTES"]
     rows = [list(msgspec.structs.astuple(each)) for each in found]
-    click.echo(json.dumps(_named(heads, rows), indent=2) if output == "json" else _table(heads, rows))
+    print_rows(output, heads, rows)
 
 
 @command.command("show")
@@ -61,9 +59,9 @@ async def _show(name: str, output: str) -> None:
     titles = ["ID", "PUBLISHED", "UNTIL", "PRIORITY", "BYTES", "PUBLISHER", "PATTERNS"]
     events = [_retained(each) for each in retained]
     if output == "json":
-        click.echo(json.dumps({"openers": _named(heads, opened), "retained": _named(titles, events)}, indent=2))
+        click.echo(json.dumps({"openers": named(heads, opened), "retained": named(titles, events)}, indent=2))
     else:
-        click.echo(_table(heads, opened) + "\n\n" + _table(titles, events))
+        click.echo(table(heads, opened) + "\n\n" + table(titles, events))
 
 
 @command.command("follow")
@@ -182,14 +180,3 @@ def _rights(open_flags: int) -> str:
 
     rights = evt.ChannelOpenFlags.PUBLISHER, evt.ChannelOpenFlags.SUBSCRIBER
     return "+".join(str(right.name).lower() for right in rights if open_flags & right) or "-"
-
-
-def _named(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip([head.lower() for head in heads], row, strict=True)) for row in rows]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    cells = [heads, *([str(value) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-    return "\n".join(line.rstrip() for line in lines)

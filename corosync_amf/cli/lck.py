@@ -1,6 +1,5 @@
 """`amf lck list|show|purge|run`: an operator's view of LCK, and a lock for a command."""
 
-import json
 import os
 import signal
 import sys
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import click
 
+from .listing import output_option, print_rows
+
 if TYPE_CHECKING:
     from anyio.abc import Process
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 TOKEN: Final = "LCK_TOKEN"
 BY_SIGNAL: Final = 128
 """A command that a signal ended gives this plus the signal's number, as in a shell."""
-
-output_option = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
-)  # fmt: skip
 
 
 @click.group("lck")
@@ -42,7 +39,7 @@ async def _list(output: str) -> None:
     async with lck.initialize() as service:
         found = await service.resource_list()
     rows = [[each.name, each.handles, each.held, each.waiting, each.orphaned] for each in found]
-    _print(output, ["RESOURCE", "HANDLES", "HELD", "WAITING", "ORPHANED"], rows)
+    print_rows(output, ["RESOURCE", "HANDLES", "HELD", "WAITING", "ORPHANED"], rows)
 
 
 @command.command("show")
@@ -66,7 +63,7 @@ async def _show(name: str, output: str) -> None:
         for state, locks in states.items()
         for lock in locks
     ]
-    _print(output, ["STATE", "MODE", "NODE", "CLIENT", "LOCK", "TOKEN"], rows)
+    print_rows(output, ["STATE", "MODE", "NODE", "CLIENT", "LOCK", "TOKEN"], rows)
 
 
 @command.command("purge")
@@ -155,14 +152,3 @@ async def _pass_on(signals: Any, process: "Process") -> None:
     async for number in signals:
         if number != signal.SIGINT:
             process.send_signal(number)
-
-
-def _print(output: str, heads: list[str], rows: list[list[Any]]) -> None:
-    if output == "json":
-        names = [head.lower() for head in heads]
-        click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
-        return
-    cells = [heads, *([("-" if value is None else str(value)) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

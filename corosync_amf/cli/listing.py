@@ -13,14 +13,24 @@ output_option = click.option(
 
 def print_rows(output: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table with a head line, or a list of objects; None is `-` in a table."""
-    if output == "json":
-        keys = [column.lower().replace(" ", "_") for column in columns]
-        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
-        return
-    cells = [list(columns), *[["-" if cell is None else _cell(cell) for cell in row] for row in rows]]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(columns))]
-    for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo(json.dumps(named(columns, rows), indent=2) if output == "json" else table(columns, rows))
+
+
+def named(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Each row as an object."""
+    keys = [column.lower().replace(" ", "_") for column in columns]
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A head line, and one for each row."""
+    return "\n".join(aligned([columns, *[["-" if cell is None else _cell(cell) for cell in row] for row in rows]]))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row, the columns below one another."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def print_facts(output: str, facts: dict[str, Any]) -> None:

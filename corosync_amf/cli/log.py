@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import click
 
+from .listing import output_option, table
+
 if TYPE_CHECKING:
     from corosync_amf.services.log import StreamStatus
 
 SHORT: Final = ("system", "notification", "alarm")
 SEVERITIES: Final = ("emergency", "alert", "critical", "error", "warning", "notice", "info")
 _SEVERITY: Final = click.Choice(SEVERITIES, case_sensitive=False)
-_OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 _STREAM = click.argument("stream")
 _LINES = click.option(
     "-n", "--lines", type=click.IntRange(0, 10_000), default=10, show_default=True, help="How many lines, at most."
@@ -28,21 +29,20 @@ def command() -> None:
 
 
 @command.command("list")
-@_OUTPUT
+@output_option
 def list_streams(output: str) -> None:
     """List all streams of the cluster."""
     statuses = anyio.run(_streams, None)
     if output == "json":
         click.echo(json.dumps([shown(status) for status in statuses], indent=2))
         return
-    rows: list[tuple[str, ...]] = [("STREAM", "FILE", "RECORDS", "BYTES", "WHEN FULL", "OPEN", "LETS THROUGH")]
-    rows += [_row(status) for status in statuses]
-    click.echo("\n".join(aligned(rows)))
+    columns = ("STREAM", "FILE", "RECORDS", "BYTES", "WHEN FULL", "OPEN", "LETS THROUGH")
+    click.echo(table(columns, [_row(status) for status in statuses]))
 
 
 @command.command("show")
 @_STREAM
-@_OUTPUT
+@output_option
 def show(stream: str, output: str) -> None:
     """Show one stream: its file, how far it is filled, what it lets through."""
     (status,) = anyio.run(_streams, stream)
@@ -184,9 +184,3 @@ def _row(status: "StreamStatus") -> tuple[str, ...]:
         str(status.opened),
         "all" if len(passing) == len(SEVERITIES) else ",".join(passing) or "nothing",
     )
-
-
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows as columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

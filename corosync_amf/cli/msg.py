@@ -1,19 +1,17 @@
 """`amf msg list|show|send|get|purge|unlink`: an operator's view of MSG."""
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import click
+
+from .listing import output_option, table
 
 if TYPE_CHECKING:
     from corosync_amf.services import msg
 
 LOWEST: Final = 3
-
-output_option = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
-)  # fmt: skip
 
 
 @click.group("msg")
@@ -49,10 +47,10 @@ async def _list(output: str) -> None:
     if output == "json":
         click.echo(json.dumps({"queues": found, "groups": grouped}, indent=2))
         return
-    _print_table(["QUEUE", "OPEN ON", "MESSAGES", "USED", "SIZE"], found)
+    click.echo(table(["QUEUE", "OPEN ON", "MESSAGES", "USED", "SIZE"], [list(each.values()) for each in found]))
     if grouped:
         click.echo()
-        _print_table(["GROUP", "POLICY", "QUEUES", "OPEN"], grouped)
+        click.echo(table(["GROUP", "POLICY", "QUEUES", "OPEN"], [list(each.values()) for each in grouped]))
 
 
 @command.command("show")
@@ -95,7 +93,7 @@ def _show_queue(name: str, status: "msg.QueueStatus", output: str) -> None:
     state = "open" if status.close_time is None else "closed"
     kept = "for ever" if status.retention_time is None or status.creation_flags else f"{status.retention_time:g} s"
     click.echo(f"queue {name}: {state}, kept {kept} when it is closed")
-    _print_table(["PRIORITY", "MESSAGES", "USED", "SIZE"], usage)
+    click.echo(table(["PRIORITY", "MESSAGES", "USED", "SIZE"], [list(each.values()) for each in usage]))
 
 
 def _show_group(name: str, view: "msg.GroupView", output: str) -> None:
@@ -178,10 +176,3 @@ async def _unlink(name: str) -> None:
 
     async with msg.initialize() as service:
         await service.queue_unlink(name)
-
-
-def _print_table(heads: list[str], rows: list[dict[str, Any]]) -> None:
-    cells = [heads, *(["-" if value is None else str(value) for value in row.values()] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import click
 
+from .listing import output_option, table
+
 if TYPE_CHECKING:
     from corosync_amf.services.ntf import Filter, Notification
 
@@ -24,7 +26,6 @@ _COLOURS: Final = {"CRITICAL": "red", "MAJOR": "red", "MINOR": "yellow", "WARNIN
 
 _types = click.option("--type", "types", type=click.Choice(TYPES), multiple=True, help="Only of this type.")
 _objects = click.option("--object", "objects", multiple=True, metavar="DN", help="Only about this object.")
-_output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
 @click.group("ntf")
@@ -38,7 +39,7 @@ def command() -> None:
 @_objects
 @click.option("--since", metavar="TIME", help="Only after it: 90s, 10m, 2h, 1d ago, or 2026-01-31T12:00.")
 @click.option("-n", "--count", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
-@_output
+@output_option
 def list_command(
     alarms: bool, types: tuple[str, ...], objects: tuple[str, ...], since: str | None, count: int, output: str
 ) -> None:
@@ -74,7 +75,7 @@ async def _list(
 
 @command.command("show")
 @click.argument("identifier", metavar="ID", type=click.IntRange(1))
-@_output
+@output_option
 def show_command(identifier: int, output: str) -> None:
     """Show everything that notification ID says."""
     found = anyio.run(_show, identifier)
@@ -97,7 +98,7 @@ async def _show(identifier: int) -> "Notification":
 @_types
 @_objects
 @click.option("-n", "--count", type=click.IntRange(1), help="End after so many.")
-@_output
+@output_option
 def follow_command(types: tuple[str, ...], objects: tuple[str, ...], count: int | None, output: str) -> None:
     """Print notifications as they come, until interrupted."""
     try:
@@ -214,12 +215,7 @@ def as_json(found: "list[Notification]") -> str:
 
 def as_table(found: "list[Notification]") -> str:
     """One line for each."""
-    rows: list[tuple[str, ...]] = [("ID", "TIME", "EVENT TYPE", "SEVERITY", "OBJECT", "TEXT")]
-    rows += [_row(each) for each in found]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return table(("ID", "TIME", "EVENT TYPE", "SEVERITY", "OBJECT", "TEXT"), [_row(each) for each in found])
 
 
 def as_lines(found: "Notification") -> str:

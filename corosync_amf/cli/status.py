@@ -12,6 +12,7 @@ import msgspec
 from corosync_amf.ais import Assignment
 from corosync_amf.services.amf.messages import Status, UnitStatus
 
+from .listing import aligned, output_option
 from .objects import INSTANCE, resolve, short
 
 DEGRADED: Final = 4
@@ -22,7 +23,7 @@ REFRESH: Final = 0.5
 @click.command("status")
 @click.argument("object_", metavar="[OBJECT]", required=False)
 @click.option("-w", "--watch", is_flag=True, help="Show it again and again.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option
 def command(object_: str | None, watch: bool, output: str) -> None:
     """Show what runs where, and whether all is well (exit code 4: degraded, 5: no quorum)."""
     sys.exit(anyio.run(_show, object_, watch, output))
@@ -78,10 +79,10 @@ def as_table(status: Status) -> str:
     for instance in status.instances:
         where = ["+".join(_place(status, su) for su in sus) or "-" for sus in (instance.active, instance.standby)]
         rows.append((short(instance.dn), _word(instance.assignment.name), where[0], where[1]))
-    lines += [*_aligned(rows), ""]
+    lines += [*aligned(rows), ""]
     rows = [("UNIT", "NODE", "ADMIN", "PRESENCE", "READINESS", "RESTARTS")]  # type: ignore[list-item]
     rows += [_unit_row(unit) for unit in status.units]  # type: ignore[misc]
-    lines += _aligned(rows)
+    lines += aligned(rows)
     doing = [f"  {short(component.dn)}: {component.doing}" for component in status.components if component.doing]
     doing += [f"  {short(operation.dn)}: {operation.operation.name.lower()} {operation.waits_for}".rstrip()
               for operation in status.operations]  # fmt: skip
@@ -102,8 +103,3 @@ def _unit_row(unit: UnitStatus) -> tuple[str, ...]:
 
 def _word(name: str) -> str:
     return name.lower().replace("_", "-")
-
-
-def _aligned(rows: list[Any]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
