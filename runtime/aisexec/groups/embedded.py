@@ -190,6 +190,8 @@ class EmbeddedGroup:
         """A client of this node was told what it waited for: it may ask again at once."""
         if self._ring is not None and self._driver is not None:
             self._ring.handle(Expect(), self._driver.now())
+            if self._timer is not None and not self._busy:
+                self._timer.set(self._ring.next_deadline())
 
     async def run(self, deliver: Callable[[list[Happening]], None]) -> None:
         """Take part in the group until cancelled. `deliver` gets what happened, in order, and never waits.

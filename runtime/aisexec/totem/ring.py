@@ -128,10 +128,11 @@ class Ring:
         self._now = now
         if self.left:
             return []
+        if isinstance(event, Expect):
+            self._expect()
+            return []  # it may come in the midst of other effects being carried out
         if isinstance(event, Received):
             self._receive(event)
-        elif isinstance(event, Expect):
-            self._expect()
         elif self._leaving:
             pass  # nothing more is taken
         elif isinstance(event, Leave):
