@@ -1,6 +1,6 @@
 """The token of a quiet ring stays for a moment where a client asks one thing after the other."""
 
-from aisexec.totem.events import Expect
+from aisexec.totem.events import Expect, RingState
 from aisexec.totem.lingering import ANSWER_SECONDS, KEEP_SECONDS, LINGER_SECONDS, Lingering
 
 from .nets import Net
@@ -115,3 +115,24 @@ def test_an_answer_that_is_lost_on_the_way_is_made_up_for_when_the_token_goes_on
     assert net.delivered(3)[-1] == (2, b"lost")
     assert net.safe(2) == 6
     assert net.together(1, 2, 3)
+
+
+def test_a_member_that_is_left_alone_while_it_keeps_the_token_loses_nothing() -> None:
+    net = Net(3)
+    net.run(1.0)
+    asks_again_and_again(net, 2, 5)
+    net.multicast(2, b"kept", prompt=True)
+    net.crash(3)
+    net.boot(3)  # it asks for a new ring, while the token is kept
+    while net.rings[2].state is RingState.OPERATIONAL:
+        net.run(0.00001)
+    for other in (1, 3):
+        net.network.block(2, other)
+        net.network.block(other, 2)
+    assert net.until(lambda: net.together(2))
+    said = [b"alone %d" % number for number in range(5)]
+    for payload in said:
+        net.network.handle(2, Expect())
+        net.run(SOON)
+        net.multicast(2, payload)
+    assert net.delivered(2)[-5:] == [(2, payload) for payload in said]
