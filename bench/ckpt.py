@@ -5,7 +5,7 @@ import time
 import anyio
 
 from bench.cluster import three_nodes
-from bench.common import RUNS, Row, print_table, repeat
+from bench.common import RUNS, Row, Table, repeat
 from corosync_amf.development import DevelopmentCluster
 from corosync_amf.services import ckpt
 
@@ -18,8 +18,8 @@ OPENAIS = {(KB, 1): 5812, (49 * KB, 1): 1229}
 """Writes per second of openais, by the same; at 1 KB it was not encrypted."""
 
 
-def run(*, quick: bool) -> None:
-    """Print writes per second: one at a time, and 64 in flight."""
+def run(*, quick: bool) -> Table:
+    """Measure writes per second: one at a time, and 64 in flight."""
     rows = []
     for size in SIZES:
         name = f"{size} B" if size < KB else f"{size // KB} KB"
@@ -28,7 +28,7 @@ def run(*, quick: bool) -> None:
             openais = OPENAIS.get((size, in_flight))
             rows.append(Row(f"checkpoint writes, {name}, {how}", "1/s", must, goal, openais=openais))
     anyio.run(_measure, rows, quick)
-    print_table("Checkpoints: three executives, every replica has each write before it is acknowledged", rows)
+    return Table("Checkpoints: three executives, every replica has each write before it is acknowledged", rows)
 
 
 async def _measure(rows: list[Row], quick: bool) -> None:

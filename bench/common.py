@@ -81,8 +81,16 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a benchmark found."""
+
+    title: str
+    rows: Sequence[Row]
+
+
 def print_table(title: str, rows: Sequence[Row]) -> None:
-    """The one table of a benchmark."""
+    """Figures beside what must be reached."""
     lines = [("figure", "unit", "median", "lowest", "highest", "openais", "must", "goal", "steal", "")]
     for row in rows:
         verdict = "goal" if row.reaches(row.goal) else "must" if row.reaches(row.must) else "MISSED"

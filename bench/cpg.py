@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 
 from bench.cluster import three_nodes
-from bench.common import RUNS, Row, print_table, repeat
+from bench.common import RUNS, Row, Table, repeat
 from bench.workers import Worker, command_of, latency, workers
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -51,8 +51,8 @@ def rate(members: list[Worker], executives: list[int], load: Load, seconds: floa
     return slowest, cpu / (slowest * (seconds + WARM_UP)) * 1e6
 
 
-def run(*, quick: bool) -> None:
-    """Measure everything and print the table."""
+def run(*, quick: bool) -> Table:
+    """Measure everything."""
     rows = [
         Row("100 B, one call per message", "messages/s", 100_000, 500_000),
         Row("  CPU of all six processes", "s per million", less_is_better=True),
@@ -63,7 +63,7 @@ def run(*, quick: bool) -> None:
         Row("100 B on an idle ring, own delivery", "ms", 1.5, 0.4, less_is_better=True),
     ]
     anyio.run(_measure, rows, quick)
-    print_table("CPG: three executives on loopback, a client process on each, AES-256-GCM", rows)
+    return Table("CPG: three executives on loopback, a client process on each, AES-256-GCM", rows)
 
 
 async def _measure(rows: list[Row], quick: bool) -> None:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
-from bench.common import RUNS, Row, Steal, print_table
+from bench.common import RUNS, Row, Steal, Table
 from corosync_amf.development import Breakdown, DevelopmentCluster, Fault, development_cluster
 
 TOKEN = 1000
@@ -19,8 +19,8 @@ applications:
 """
 
 
-def run(*, quick: bool) -> None:
-    """Print medians of the breakdown of each kind of fault, and of a cold start."""
+def run(*, quick: bool) -> Table:
+    """Measure medians of the breakdown of each kind of fault, and of a cold start."""
     crash = Row("crashed component: standby ACTIVE on another node", "ms", 50, 10, less_is_better=True)
     swap = Row("switchover (si-swap)", "ms", 20, 5, less_is_better=True)
     dead = Row("dead node: standby ACTIVE after the fault", "ms", TOKEN + 350, TOKEN + 65, less_is_better=True)
@@ -34,7 +34,7 @@ def run(*, quick: bool) -> None:
         anyio.run(_one_cluster, rows, quick)
         for row in rows:
             row.steal = max(row.steal, steal.share())
-    print_table("Failover: three executives on loopback, 2N, hot standby", rows)
+    return Table("Failover: three executives on loopback, 2N, hot standby", rows)
 
 
 async def _one_cluster(rows: list[Row], quick: bool) -> None:

@@ -6,23 +6,26 @@ from contextlib import AsyncExitStack
 import anyio
 
 from bench.cluster import three_nodes
-from bench.common import RUNS, Row, print_table, repeat
+from bench.common import RUNS, Row, Table, repeat
 from corosync_amf.development import DevelopmentCluster
 from corosync_amf.services import lck
 
 CONTENDERS = 8
 MUST, GOAL = 1000, 1380
+OPENAIS = 138
 
 
-def run(*, quick: bool) -> None:
-    """Print pairs of lock and unlock per second: nobody else wants the lock; eight want the same one."""
+def run(*, quick: bool) -> Table:
+    """Measure pairs of lock and unlock per second: nobody else wants the lock; eight want the same one."""
     rows = [
-        Row("LCK lock+unlock pairs, uncontended, one client", "pairs/s", MUST, GOAL),
-        Row("LCK lock+unlock pairs, uncontended, eight clients, a resource each", "pairs/s", MUST, GOAL),
-        Row("LCK lock+unlock pairs, eight contenders for one resource", "pairs/s", MUST, GOAL),
+        Row("LCK lock+unlock pairs, uncontended, one client", "pairs/s", MUST, GOAL, openais=OPENAIS),
+        Row(
+            "LCK lock+unlock pairs, uncontended, eight clients, a resource each", "pairs/s", MUST, GOAL, openais=OPENAIS
+        ),
+        Row("LCK lock+unlock pairs, eight contenders for one resource", "pairs/s", MUST, GOAL, openais=OPENAIS),
     ]
     anyio.run(_measure, rows, quick)
-    print_table("Locks: three executives, clients on all of them (openais: 138 pairs/s)", rows)
+    return Table("Locks: three executives, clients on all of them", rows)
 
 
 async def _measure(rows: list[Row], quick: bool) -> None:

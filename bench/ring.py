@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bench.common import RUNS, Row, print_table, repeat
+from bench.common import RUNS, Row, Table, repeat
 from bench.workers import Worker, command_of, latency, workers
 from tests.real.namespaces import Machines, have_namespaces
 
@@ -89,8 +89,8 @@ def cold_start() -> float:
         return max(member.answer()["formed"] for member in members) * 1000
 
 
-def run(*, quick: bool) -> None:
-    """Measure everything and print the table."""
+def run(*, quick: bool) -> Table:
+    """Measure everything."""
     seconds, runs = (0.2, 1) if quick else (2.0, RUNS)
     throughput = [
         (Row("100 B, one call per message", "messages/s", 100_000, 500_000), SINGLE, 1.0),
@@ -117,4 +117,4 @@ def run(*, quick: bool) -> None:
             repeat([wire], lambda: [rate(members, SIXTY_KB, seconds) * 60_000 / 1e6], runs)
         rows.insert(5, wire)
     where = f"3 processes on {os.cpu_count()} CPUs (load before: {busy:.1f}), loopback, AES-256-GCM"
-    print_table(f"Embedded group, {where}, {time.strftime('%F')}", rows)
+    return Table(f"Embedded group, {where}, {time.strftime('%F')}", rows)
