@@ -17,6 +17,7 @@ FOUND_SOMETHING = {
     1168: "EVT's checker took what came with a membership for what came before it",
     1342: "a grant was told after another state stood",
     1526: "a node alone lost what was sent: the token of its former ring had been kept for a client",
+    3552: "LCK's checker did not expect an answer to overtake an event that waits",
 }
 
 
