@@ -178,6 +178,6 @@ def _node(value: Value, resolver: yaml.SafeDumper) -> yaml.Node:
     if value is None:
         return yaml.ScalarNode("tag:yaml.org,2002:null", "null")
     tag = resolver.resolve(yaml.ScalarNode, value.value, (True, False))  # type: ignore[no-untyped-call]
-    if tag not in _PLAIN:
-        return yaml.ScalarNode(_STR, value.value)
-    return yaml.ScalarNode(tag, value.value, style=None if value.value.isprintable() else '"')
+    if not value.value.isprintable():  # with a newline behind it a number would still resolve to one, and get a tag
+        return yaml.ScalarNode(_STR, value.value, style='"')
+    return yaml.ScalarNode(tag if tag in _PLAIN else _STR, value.value)

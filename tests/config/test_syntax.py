@@ -1,7 +1,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corosync_amf.config.problems import Report, Severity
@@ -95,6 +95,7 @@ def test_an_openais_tree_is_read_as_it_was_written(tree):
 
 
 @given(yaml_blocks())
+@example(Block((Pair(Text(""), Text("0\n")),)))
 def test_a_yaml_tree_is_read_as_it_was_written(tree):
     again, report = yaml_tree(render_yaml(tree))
     assert [strip(pair) for pair in again.pairs] == list(tree.pairs)
