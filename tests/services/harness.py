@@ -145,6 +145,7 @@ class Replicas:
             self.order,
             self.now,
             reasons or {},
+            ring_seq=self.order,
             highest=highest or {},
         )
         self._all([(node, engine.membership(change)) for node, engine in sorted(self.engines.items())])

@@ -158,12 +158,13 @@ def test_a_group_without_members_is_gone(replicas: Replicas) -> None:
 
 
 def test_watchers_are_told_of_the_ring(replicas: Replicas) -> None:
+    first = RingId(1, replicas.order)
     assert replicas.send(A, m.Watch(3)).message == DONE
     replicas.send(B, m.Watch(2))
-    assert replicas.events_for(A) == [m.Totem(RingId(1, 0), (1, 2, 3))]
-    assert replicas.events_for(B) == [m.Totem(RingId(1, 0), (1, 2, 3))]
+    assert replicas.events_for(A) == [m.Totem(first, (1, 2, 3))]
+    assert replicas.events_for(B) == [m.Totem(first, (1, 2, 3))]
     replicas.change(left=[3])
-    assert replicas.events_for(A) == [m.Totem(RingId(1, 0), (1, 2))]
+    assert replicas.events_for(A) == [m.Totem(RingId(1, replicas.order), (1, 2))]
     assert not replicas.events
     replicas.send(A, m.Finalize())
     replicas.change(joined=[3])
@@ -218,6 +219,7 @@ def test_groups_unite_when_partitions_meet_again() -> None:
     late = Client(3, 2)
     other.send(late, m.Join(b"g", 32))
     other.send(late, m.Watch(1))
+    first_ring = standing.order
     standing.events.clear()
     merged(standing, other, 3)
     everybody = [(1, 11), (2, 21), (1, 12), (3, 31), (3, 32)]
@@ -229,7 +231,8 @@ def test_groups_unite_when_partitions_meet_again() -> None:
     others = [(1, 11, Reason.NODEUP), (2, 21, Reason.NODEUP), (1, 12, Reason.NODEUP)]
     assert (event.members, event.left, event.joined) == (everybody, [], others)
     totem, event = standing.events_for(late)
-    assert totem == m.Totem(RingId(1, 0), (1, 2, 3))
+    assert (totem.ring_id.node_id, totem.members) == (1, (1, 2, 3))
+    assert totem.ring_id.seq > first_ring
     assert event.joined == others
     assert standing.send(C, message_of(b"x")).message == DONE
     assert {to for to, _ in standing.events} == {A, B, A2, C, late}

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from corosync_amf.services.evt.delivery import Feed, Item, SessionQueue, Waiting
 from corosync_amf.services.evt.messages import NEXT_EVENT, Delivered
+from corosync_amf.services.evt.tally import lost
 from corosync_amf.services.evt.values import EVENT_ID_LOST, QUEUE_BYTES_MAX
 
 LOST = "lost"
@@ -52,7 +53,7 @@ def test_new_events_are_taken_again_when_no_more_than_the_resume_count_wait(
     resume: int, first_taken_again: int
 ) -> None:
     waiting = Waiting(4, resume)
-    for event_id in range(1, 6):
+    for event_id in range(2000, 2005):
         waiting.append(item(event_id))
     assert (taken(waiting), waiting.is_overflowing) == (LOST + "1", True)
     takes = 1
@@ -122,6 +123,18 @@ def test_the_stream_forgets_what_is_iterated_over_and_gets_it_back() -> None:
         queue.popleft()
     queue.give_back(feeds[2])
     assert len(queue) == 0
+
+
+def test_what_was_lost_elsewhere_is_told_together_with_what_was_lost_here() -> None:
+    waiting = Waiting(2, 1)
+    for number in range(3):
+        waiting.append(item(2000 + number))
+    assert taken(waiting) == "lost1"
+    waiting.append((EVENT_ID_LOST, lost(3), b"3"))
+    waiting.append(item(2003))
+    assert [taken(waiting) for _ in range(3)] == ["lost4", 2000, 2001]
+    waiting.append((EVENT_ID_LOST, lost(12), b"12"))
+    assert [len(waiting), taken(waiting)] == [1, "lost12"]
 
 
 @settings(max_examples=300, deadline=None)

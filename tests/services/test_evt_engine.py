@@ -13,6 +13,7 @@ from corosync_amf.services.evt import messages as m
 from corosync_amf.services.evt import retention
 from corosync_amf.services.evt.engine import EvtEngine
 from corosync_amf.services.evt.merging import REMNANT_BYTES_MAX
+from corosync_amf.services.evt.tally import STAYS_MAX, Tally, lost
 from corosync_amf.services.evt.values import ChannelOpenFlags, FilterType
 from corosync_amf.wire import decode, encode
 
@@ -20,7 +21,7 @@ from .harness import Answer, Replicas, refused
 
 P, S, C = (int(flag) for flag in ChannelOpenFlags)
 ALL = P | S | C
-A, B, D = Client(1, 1), Client(2, 1), Client(3, 1)
+A, B, D, E = (Client(node, 1) for node in (1, 2, 3, 4))
 EXACT = int(FilterType.EXACT)
 
 
@@ -47,6 +48,14 @@ def publish(
 
 def heard(replicas: Replicas, client: Client) -> list[bytes]:
     return [data for event in replicas.events_for(client) for data in event.data]
+
+
+def missed(replicas: Replicas, client: Client) -> int:
+    """How many events the client is told to have lost, and nothing else."""
+    (event,) = replicas.events_for(client)
+    (text,) = event.data
+    assert event == lost(int(text), (1,))
+    return int(text)
 
 
 def state(replicas: Replicas) -> m.Snapshot:
@@ -377,6 +386,50 @@ def test_what_both_parts_had_is_told_to_nobody() -> None:
     assert retained(replicas) == [b"old"]
 
 
+def test_what_a_part_missed_is_told_as_lost_before_what_it_gets() -> None:
+    split = Split(A, D, E, lost=(3, 4))
+    publish(split.stands, A, b"1")
+    publish(split.lost, D, b"2", retention=60.0)
+    publish(split.lost, E, b"3", b"4")
+    split.lost.events.clear()
+    split.stands.events.clear()
+    split.meet()
+    publish(split.stands, A, b"5")
+    split.stands.events_for(A)
+    replicas = split.merge(3)
+    first, second = replicas.events_for(A)
+    assert (first, second.data) == (lost(2, (1,)), [b"2"])
+    assert missed(replicas, D) == 2
+    replicas = split.merge(4)
+    assert (heard(replicas, A), heard(replicas, D), missed(replicas, E)) == ([], [], 2)
+    publish(replicas, E, b"6")
+    assert [heard(replicas, client) for client in (A, D, E)] == [[b"6"]] * 3
+
+
+def test_parts_that_published_nothing_have_missed_nothing() -> None:
+    def publish_all(whole: Replicas) -> None:
+        for client in (A, D):
+            publish(whole, client, b"1", b"2")
+        whole.events.clear()
+
+    replicas = Split(A, D, lost=(3, 4), before=publish_all).merge()
+    assert (heard(replicas, A), heard(replicas, D)) == ([], [])
+
+
+def test_a_publisher_that_died_in_one_part_and_came_back_in_another_is_counted_in_both() -> None:
+    split = Split(A, E, lost=(3, 4))
+    join(split.lost, D)
+    publish(split.lost, D, b"1", b"2")
+    split.lost.change(left=[3])
+    split.stands.change(joined=[3])
+    join(split.stands, D)
+    publish(split.stands, D, b"3", b"4")
+    split.lost.events.clear()
+    split.stands.events.clear()
+    replicas = split.merge()
+    assert [missed(replicas, client) for client in (A, D, E)] == [2, 2, 2]
+
+
 def test_the_same_remnant_twice_changes_nothing() -> None:
     split = Split(A, D)
     publish(split.lost, D, b"there", retention=50.0)
@@ -489,7 +542,7 @@ def test_what_has_run_out_meanwhile_does_not_come_back() -> None:
     split.stands.now += 6.0
     replicas = split.merge()
     assert retained(replicas) == []
-    assert heard(replicas, A) == []
+    assert missed(replicas, A) == 1
 
 
 def test_what_has_run_out_does_not_come_back_with_a_node_whose_clock_is_behind() -> None:
@@ -508,7 +561,8 @@ def test_what_had_run_out_for_one_returning_node_is_not_told_again_by_another_wh
     split.lost.events.clear()
     split.meet()
     split.stands.now = split.lost.now + 5.1
-    assert heard(split.merge(3), D) == []
+    replicas = split.merge(3)
+    assert (missed(replicas, A), heard(replicas, D)) == (1, [])
     split.stands.now -= 1.0
     replicas = split.merge(4)
     assert retained(replicas) == []
@@ -604,6 +658,20 @@ def test_a_client_that_died_meanwhile_is_gone_after_the_merge() -> None:
     replicas.gone(D)
     publish(replicas, A, b"1")
     assert replicas.events_for(D) == []
+
+
+def test_counts_are_bounded_and_what_is_forgotten_was_not_missed() -> None:
+    here, there = Tally(), Tally()
+    for ring in range(1, STAYS_MAX + 3):
+        here.add((1, ring, 1), 10)
+    assert (len(here.counts()), here.forgotten) == (STAYS_MAX, 2)
+    there.add((1, 2, 1), 10)
+    there.add((1, 3, 1), 12)
+    there.add((2, 3, 2), 1)
+    assert here.missing(there) == 3
+    there.unite(here)
+    assert here.missing(there) == there.missing(here) == 0
+    assert len(there.counts()) <= STAYS_MAX
 
 
 def test_clients_of_nodes_that_are_gone_are_not_told() -> None:

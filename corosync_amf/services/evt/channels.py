@@ -1,14 +1,16 @@
 """Channels, under which names, and who has them open with which subscriptions."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from corosync_amf.engine import Client
 from corosync_amf.errors import BadFlags, BadHandle, InvalidParam, NoResources, NotExist
 
 from .matching import matches
-from .messages import FilterPair, HandleRecord, Retained, SubscriptionRecord
+from .messages import ChannelRecord, FilterPair, HandleRecord, Retained, SubscriptionRecord
+from .tally import Tally
 from .values import CHANNELS_MAX, HANDLES_MAX, SUBSCRIPTIONS_MAX, ChannelOpenFlags
 
 CREATE: Final = int(ChannelOpenFlags.CREATE)
@@ -22,6 +24,9 @@ REMEMBERED_MATCHES_MAX: Final = 1024
 
 Target = tuple[Client, tuple[int, ...]]
 """A client and its subscriptions that want an event."""
+
+Subscriptions = Mapping[Client, AbstractSet[int]]
+"""Numbers of subscriptions, by client."""
 
 
 class Handle:
@@ -44,9 +49,9 @@ class Handle:
 
 class Channel:
     """`numbers` identify it through splits and merges. `retained` holds its events of each priority, by id, in the
-    order of their ids; `evicted` is the highest id among those that made room for others."""
+    order of their ids; `evicted` is the highest id among those that made room for others. `tally` counts all events."""
 
-    __slots__ = ("_wanted", "evicted", "handles", "is_linked", "name", "numbers", "retained")
+    __slots__ = ("_wanted", "evicted", "handles", "is_linked", "name", "numbers", "retained", "tally")
 
     def __init__(self, numbers: tuple[int, ...], name: str) -> None:
         self.numbers = numbers
@@ -55,6 +60,7 @@ class Channel:
         self.handles: dict[tuple[Client, int], Handle] = {}
         self.retained: tuple[dict[int, Retained], ...] = ({}, {}, {}, {})
         self.evicted = 0
+        self.tally = Tally()
         self._wanted: dict[tuple[bytes, ...], tuple[Target, ...]] = {}
 
     def subscriptions_changed(self) -> None:
@@ -77,6 +83,13 @@ class Channel:
                 if matches(filters, patterns):
                     wanting[handle.client].append(number)
         return tuple((client, tuple(sorted(wanting[client]))) for client in sorted(wanting))
+
+    def record(self) -> ChannelRecord:
+        """The channel in a snapshot."""
+        tally = self.tally
+        return ChannelRecord(
+            self.numbers, self.name, self.is_linked, self.evicted, self.events(), tally.counts(), tally.forgotten
+        )
 
     def events(self) -> list[Retained]:
         """The retained events in publish order."""
@@ -219,6 +232,15 @@ class Channels:
         handle.subscriptions = {each.number: each.filters for each in record.subscriptions}
         self.add(handle)
         return handle
+
+
+def subscriptions_of(handles: Iterable[Handle]) -> Subscriptions:
+    """All subscriptions of these handles."""
+    found: dict[Client, set[int]] = {}
+    for handle in handles:
+        if handle.subscriptions:
+            found.setdefault(handle.client, set()).update(handle.subscriptions)
+    return found
 
 
 def _id_of(event: Retained) -> int:

@@ -9,13 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .messages import NEXT_EVENT, Delivered
-from .values import (
-    EVENT_ID_LOST,
-    HIGHEST_PRIORITY,
-    LOST_EVENT_PATTERN,
-    LOWEST_PRIORITY,
-    QUEUE_BYTES_MAX,
-)
+from .tally import lost
+from .values import EVENT_ID_LOST, HIGHEST_PRIORITY, LOWEST_PRIORITY, QUEUE_BYTES_MAX
 
 Item = tuple[int, Delivered, bytes]
 """An event's id, what it came in, its data."""
@@ -28,8 +23,9 @@ class Waiting:
     """The events of one subscription.
 
     What was retained when it began comes first, in publish order. Then higher priority comes first. When `length`
-    events wait, or 64 MiB, the newest ones of the lowest priority present are dropped, those that arrive included;
-    one event says how many. New ones are taken again when no more than `resume` wait, and no more than 32 MiB.
+    events wait, or 64 MiB, the newest ones of the lowest priority present are dropped, those that arrive included.
+    New ones are taken again when no more than `resume` wait, and no more than 32 MiB. One event says how many were
+    lost, those included that were lost before they came here.
     """
 
     __slots__ = (
@@ -60,7 +56,11 @@ class Waiting:
 
     def append(self, item: Item) -> None:
         """An event has arrived."""
-        message, data = item[1], item[2]
+        event_id, message, data = item
+        if event_id == EVENT_ID_LOST:
+            self._lost += int(data)
+            self._is_told = False
+            return
         if message.at_subscribe:
             self._retained.append(item)
             return
@@ -113,11 +113,10 @@ class Waiting:
             self.is_overflowing = self._is_told = False
 
     def _loss(self) -> Item:
-        text = str(self._lost).encode()
+        event = lost(self._lost)
         self._lost = 0
         self._is_told = self.is_overflowing  # what else is lost until it ends is told then
-        lost = Delivered((), EVENT_ID_LOST, 0.0, (LOST_EVENT_PATTERN,), HIGHEST_PRIORITY, 0.0, "", [text])
-        return EVENT_ID_LOST, lost, text
+        return EVENT_ID_LOST, event, event.data[0]
 
 
 class Feed:

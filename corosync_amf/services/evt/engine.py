@@ -27,6 +27,7 @@ from .limits import check_attributes, check_data, check_filters, check_sizes
 from .matching import matches
 from .merging import delivered
 from .retention import Retention
+from .tally import Tally
 
 DONE: Final = Done()
 NODE_MASK: Final = m.NEXT_EVENT - 1
@@ -49,6 +50,7 @@ class EvtEngine:
         self._channels = Channels()
         self._retention = Retention()
         self._last = 0
+        self._stays: dict[NodeId, m.Stay] = {}
 
     # ---- the engine protocol
 
@@ -106,6 +108,9 @@ class EvtEngine:
     def membership(self, change: Membership) -> list[Effect]:
         """See `Engine`. What a lost node's clients had open is closed; what they published stays."""
         present = frozenset(change.members) - change.left
+        ring = change.ring_seq, change.members[0]
+        joined = {node: (node, *ring) for node in change.joined}
+        self._stays = {node: stay for node, stay in self._stays.items() if node in present} | joined
         effects: list[Effect] = []
         for client in sorted(self._channels.handles):
             if client.node not in present:
@@ -114,17 +119,14 @@ class EvtEngine:
 
     def snapshot(self) -> m.Snapshot:
         """See `Engine`."""
-        channels = [
-            m.ChannelRecord(each.numbers, each.name, each.is_linked, each.evicted, each.events())
-            for each in self._channels.all()
-        ]
         return m.Snapshot(
             self._last,
-            channels,
+            [each.record() for each in self._channels.all()],
             self._channels.records(),
             list(self._channels.unlinked),
             list(self._retention.cleared.items()),
             self._retention.expired,
+            sorted(self._stays.values()),
         )
 
     def restore(self, snapshot: m.Snapshot) -> None:
@@ -134,9 +136,10 @@ class EvtEngine:
         channels.unlinked = dict.fromkeys(snapshot.unlinked)
         retention.cleared = dict(snapshot.cleared)
         retention.expired = snapshot.expired
+        self._stays = {stay[0]: stay for stay in snapshot.stays}
         for record in snapshot.channels:
             channel = channels.create(record.numbers, record.name, is_linked=record.is_linked)
-            channel.evicted = record.evicted
+            channel.evicted, channel.tally = record.evicted, Tally(record.published, record.forgotten)
             retention.keep(channel, record.retained)
         for handle in snapshot.handles:
             channels.put_back(handle, channels.numbered[handle.channel])
@@ -167,6 +170,8 @@ class EvtEngine:
             self._retention.check_room(len(data), sum(map(len, data)))
         first, time = self._next_id(origin), origin.time
         self._take_ids(first, len(data))
+        node = origin.client.node
+        handle.channel.tally.add(self._stays.get(node, (node, 0, 0)), len(data))
         effects: list[Effect] = [
             Event(client, m.Delivered(wanting, first, time, patterns, priority, retention_time, publisher_name, data))
             for client, wanting in handle.channel.targets(patterns)

@@ -2,19 +2,23 @@
 
 The union of both sides, but: a channel unlinked on one side is unlinked, an event cleared on one side is cleared. One
 that has come about on both sides under one name is one channel. A retained event that a side had not is delivered to
-that side's subscriptions as if it were published now. A second node that brings the same changes nothing.
+that side's subscriptions as if it were published now; of others that it missed a lost event tells how many there were.
+A second node that brings the same changes nothing.
 """
 
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from corosync_amf.ais import NodeId
 from corosync_amf.engine import Effect, Event
 
-from .channels import Channel, Channels
+from .channels import Channel, Channels, Subscriptions, subscriptions_of
 from .messages import ChannelRecord, Delivered, HandleRecord, Remnant, Retained, Snapshot
 from .retention import Retention, size_of
+from .tally import Tally, lost
 
 REMNANT_BYTES_MAX: Final = 12 * 1024 * 1024
 EVENT_OVERHEAD_BYTES: Final = 320
@@ -34,17 +38,10 @@ def remnant_of(node: NodeId, state: Snapshot) -> Remnant:
             break
         taken.add(event.event_id)
     channels = [
-        ChannelRecord(
-            record.numbers,
-            record.name,
-            record.is_linked,
-            record.evicted,
-            [event for event in record.retained if event.event_id in taken],
-        )
-        for record in chosen
+        replace(record, retained=[event for event in record.retained if event.event_id in taken]) for record in chosen
     ]
     omitted = [[event.event_id for event in record.retained if event.event_id not in taken] for record in chosen]
-    return Remnant(Snapshot(state.last, channels, handles, state.unlinked, state.cleared, state.expired), omitted)
+    return Remnant(replace(state, channels=channels, handles=handles), omitted)
 
 
 def merge(
@@ -69,14 +66,19 @@ def merge(
         if channel is None:
             continue
         alive = [event for event in record.retained if event.until > retention.expired]
-        evicted, new = channel.evicted, retention.unite(channel, alive, known, fresh)
-        effects += [
-            Event(client, delivered(event, wanting))
-            for event in new
-            if event.event_id > evicted  # else this side had it once
-            for client, wanting in channel.targets(event.patterns)
+        evicted, united = channel.evicted, retention.unite(channel, alive, known, fresh)
+        new = [event for event in united if event.event_id > evicted]  # the others this side had once
+        theirs = Tally(record.published, record.forgotten)
+        effects += _told(channel, subscriptions_of(channel.handles.values()), new, channel.tally.missing(theirs))
+        added = [
+            channels.put_back(each, channel)
+            for each in handles[record.numbers[0]]
+            if each.number not in channels.handles.get(each.client, ())
         ]
-        effects += _register(channels, channel, record, omitted, handles[record.numbers[0]], time)
+        unseen = _unseen(channel, record, omitted, time)
+        effects += _told(channel, subscriptions_of(added), unseen, theirs.missing(channel.tally))
+        channel.tally.unite(theirs)
+        channel.evicted = max(channel.evicted, record.evicted)
         if is_unlinked:
             unlinked.update(channel.numbers)
     doomed = [each for each in channels.all() if each.is_linked and not unlinked.isdisjoint(each.numbers)]
@@ -101,30 +103,32 @@ def _channel_for(channels: Channels, record: ChannelRecord, *, is_unlinked: bool
     return found
 
 
-def _register(
-    channels: Channels,
-    channel: Channel,
-    record: ChannelRecord,
-    omitted: list[int],
-    handles: list[HandleRecord],
-    time: float,
-) -> list[Effect]:
-    """Put the handles of the lost part back, and deliver to their subscriptions what that part had not."""
-    mine, effects = channels.handles, list[Effect]()
-    added = [channels.put_back(each, channel) for each in handles if each.number not in mine.get(each.client, ())]
+def _unseen(channel: Channel, record: ChannelRecord, omitted: list[int], time: float) -> list[Retained]:
+    """The events that the part of this record had not."""
     keys, ids = {event.key for event in record.retained}, set(omitted)
-    unseen = [
+    return [
         event
         for event in channel.events()
-        if event.key not in keys and ids.isdisjoint((event.event_id, *event.also)) and event.event_id > record.evicted
+        if event.key not in keys
+        and ids.isdisjoint((event.event_id, *event.also))
+        and event.event_id > record.evicted
+        and event.until > time
     ]
-    fresh = {(handle.client, number) for handle in added for number in handle.subscriptions}
-    for event in unseen if fresh else ():
+
+
+def _told(channel: Channel, subscriptions: Subscriptions, events: list[Retained], missed: int) -> list[Effect]:
+    """Tell these subscriptions the events that fit; and how many of the `missed` ones those are not."""
+    effects: list[Effect] = []
+    if missed > len(events):
+        effects += [
+            Event(client, lost(missed - len(events), tuple(sorted(numbers))))
+            for client, numbers in sorted(subscriptions.items())
+        ]
+    for event in events if subscriptions else ():
         for client, wanting in channel.targets(event.patterns):
-            chosen = tuple(number for number in wanting if (client, number) in fresh)
-            if chosen and event.until > time:
+            chosen = tuple(number for number in wanting if number in subscriptions.get(client, ()))
+            if chosen:
                 effects.append(Event(client, delivered(event, chosen)))
-    channel.evicted = max(channel.evicted, record.evicted)
     return effects
 
 

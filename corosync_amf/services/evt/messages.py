@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from corosync_amf.ais import NodeId
 from corosync_amf.engine import Client, ClientGone, Message, Query, Request
 
 from .values import QUEUE_LENGTH_DEFAULT, RETENTION_SECONDS_MAX
@@ -222,6 +223,9 @@ EvtEvent = Delivered
 # The replicated state.
 
 
+Stay = tuple[NodeId, int, NodeId]
+"""A node from one joining to the next: its id, and the ring in which it joined (its number and its lowest member)."""
+
 Key = tuple[float, int, int, int, int]
 """What identifies an event through splits: its publish time, the node and number of the client, the number of the
 request, the place in its batch. (What was on its way when the cluster split may have got another id on each side.)"""
@@ -253,13 +257,15 @@ class Retained(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 class ChannelRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A channel. `numbers` identify it: one, or several when channels of one name met in a merge. `evicted` is the
-    highest id among the events that had to make room for others."""
+    highest id among the events that had to make room for others; `published` and `forgotten` are its `Tally`."""
 
     numbers: tuple[int, ...]
     name: str
     is_linked: bool
     evicted: int
     retained: list[Retained]
+    published: list[tuple[Stay, int]]
+    forgotten: int
 
 
 class SubscriptionRecord(msgspec.Struct, frozen=True, order=True, array_like=True, forbid_unknown_fields=True):
@@ -284,7 +290,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     `last` stands in the last id that was given. `unlinked` are numbers of channels that were unlinked, `cleared` keys
     of events that were cleared, with the end of their time: the oldest first, as many as a merge may have to know.
-    What ended until `expired`, in seconds since the epoch, has been removed.
+    What ended until `expired`, in seconds since the epoch, has been removed. `stays` are those of the members.
     """
 
     last: int
@@ -293,6 +299,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     unlinked: list[int]
     cleared: list[tuple[Key, float]]
     expired: float
+    stays: list[Stay]
 
 
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -2,12 +2,13 @@
 
     at most once    no subscription gets an event twice
     order           of each publisher and priority in publish order; what was retained at the beginning comes first
-    no gap          between two events of a publisher and priority none is missing, unless the two nodes were apart
+    no gap          between two events of a publisher and priority none is missing, unless a lost event comes before
+                    the second one, and the missing ones were published before it came
     ids             no two events have the same (one that was on its way when its node was cut off may have two)
     retention       an acknowledged retained event is in all replicas in the end, unless its publisher's node was lost
     cleared         an event whose clearing was acknowledged is in none, under the same condition
 
-A loss that a full queue announces does not occur here: queues are the library's, and these clients read all.
+Here only a merge loses events: queues are the library's, and these clients read all.
 """
 
 import random
@@ -15,12 +16,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from aisexec.groups import RingId
 from aisexec.node import NodeEvent
 from aisexec.simulation.callers import Caller
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Done, Engine, Failed, Membership, Message, Request, Service
+from corosync_amf.engine import Done, Engine, Failed, Message, Request, Service
 from corosync_amf.services.evt import messages as m
+from corosync_amf.services.evt.values import EVENT_ID_LOST
 
 BUS: Final = "bus"
 OTHER: Final = "other"
@@ -65,15 +66,10 @@ class Session:
         self.retained: set[int] = set()
         self.clearing: set[int] = set()
         self.cleared: set[int] = set()
-        self.asked_apart: list[Message] = []
-        self.is_apart = False
-        """Whether its node has given way, and may not have brought it along yet."""
-        self.suspicions: list[str] = []
-        """Gaps in what was heard last. What is heard together with a new membership may have come after it."""
 
 
 class EvtWorkload:
-    """See the module. A world in which sessions outlive a merge calls `installed`."""
+    """See the module."""
 
     service: Service = Service.EVT
 
@@ -151,7 +147,6 @@ class EvtWorkload:
     def lost(self, node: NodeId, now: float) -> None:
         """See `Workload`. The publisher is no more; what it was told is worth nothing if its node is lost, too."""
         session = self.sessions[node]
-        self._confirm(session)
         session.caller.lost()
         session.begin()
 
@@ -163,24 +158,11 @@ class EvtWorkload:
         """See `Workload`."""
         return all(session.caller.client and not session.caller.asked for session in self.sessions.values())
 
-    def installed(self, node: NodeId, ring_id: RingId, change: Membership) -> None:
-        """See `Watching`. Nodes that join were apart, and bring along what anybody has published there until now; one
-        that has given way hears nothing before the others have taken up what it brings."""
-        session = self.sessions[node]
-        if change.joined:
-            session.suspicions = []
-            for followed in session.followed.values():
-                followed.excused = dict(self._sent)
-        if node in change.joined:
-            session.is_apart = True
-            session.asked_apart = list(session.caller.asked.values())
-
     # ---- what they are told
 
     def hear(self, node: NodeId, frames: Sequence[bytes], now: float) -> list[NodeEvent]:
         """See `Workload`."""
         session = self.sessions[node]
-        self._confirm(session)
         for asked, answer in session.caller.hear(frames):
             if asked is None:
                 self._delivered(session, answer)
@@ -189,10 +171,6 @@ class EvtWorkload:
         return []
 
     def _answered(self, session: Session, asked: Message, answer: Any) -> None:
-        if session.is_apart and not any(asked is each for each in session.asked_apart):
-            session.is_apart = False  # answered after the merge, because asked after the node had joined
-            for followed in session.followed.values():
-                followed.excused = dict(self._sent)
         match asked, answer:
             case m.Publish(handle=1), m.Published(first):
                 for place, data in enumerate(asked.data):
@@ -214,6 +192,9 @@ class EvtWorkload:
             self.faults.append(f"id {event_id} was given to {known!r} and to {data!r}")
 
     def _delivered(self, session: Session, event: m.Delivered) -> None:
+        if event.event_id == EVENT_ID_LOST:
+            self._missed(session, event)
+            return
         for place, data in enumerate(event.data):
             self._identified(event.event_id + place * m.NEXT_EVENT, data)
             for number in event.subscriptions:
@@ -221,6 +202,14 @@ class EvtWorkload:
                 if followed is not None:
                     self.delivered += 1
                     self._followed(session, followed, event, event.event_id + place * m.NEXT_EVENT, data)
+
+    def _missed(self, session: Session, event: m.Delivered) -> None:
+        """A lost event: what has been published until now may be missing, as many as it says at least."""
+        if int(event.data[0]) < 1:
+            self._fault(session, "nothing was lost, and a lost event says so")
+        for number in event.subscriptions:
+            if number in session.followed:
+                session.followed[number].excused = dict(self._sent)
 
     def _followed(self, session: Session, followed: Followed, event: m.Delivered, event_id: int, data: bytes) -> None:
         row, number = _numbered(data)
@@ -236,17 +225,12 @@ class EvtWorkload:
             followed.is_live = True
             if number <= last:
                 self._fault(session, f"{data!r} came after number {last}")
-            if row in followed.live and not session.is_apart:
+            if row in followed.live:
                 missing = [each for each in range(last + 1, number) if (row, each) not in self._failed]
                 if missing and missing[-1] > followed.excused.get(row, 0):
-                    session.suspicions.append(f"{data!r} came after number {last}; {missing[-1]} is missing")
+                    self._fault(session, f"{data!r} came after number {last}; {missing[-1]} is missing")
             followed.live.add(row)
         followed.numbers[row] = max(number, last)
-
-    def _confirm(self, session: Session) -> None:
-        for text in session.suspicions:
-            self._fault(session, text)
-        session.suspicions = []
 
     def _fault(self, session: Session, text: str) -> None:
         self.faults.append(f"node {session.node}: {text}")
@@ -255,8 +239,6 @@ class EvtWorkload:
 
     def check(self, engines: Mapping[NodeId, Engine]) -> list[str]:
         """See `Workload`."""
-        for session in self.sessions.values():
-            self._confirm(session)
         faults = list(self.faults)
         for node, engine in sorted(engines.items()):
             snapshot = engine.snapshot()
