@@ -20,6 +20,7 @@ from corosync_amf.services.msg.values import (
 from corosync_amf.wire import decode, encode
 
 from .harness import START_TIME, Answer, Replicas, facts_of, refused
+from .merging import meet, split
 
 A, B, C = Client(1, 7), Client(2, 7), Client(3, 7)
 CREATE, CALLBACK, EMPTY = QueueOpenFlags.CREATE, QueueOpenFlags.RECEIVE_CALLBACK, QueueOpenFlags.EMPTY
@@ -812,7 +813,7 @@ def test_a_sender_whose_queue_was_deleted_meanwhile_hears_that(scene: Scene) -> 
 
 
 def test_a_sender_whose_message_only_the_lost_partition_had_sends_again(scene: Scene) -> None:
-    remnant = m.Remnant([], [m.ReceiveRecord(77, Origin(B, 900, 77, START_TIME), 5, 1)], [], [B])
+    remnant = m.Remnant([], [m.ReceiveRecord(77, Origin(B, 900, 77, START_TIME), 5, 1)], [], [B], [])
     scene.replicas.answers[remnant.receives[0].origin] = answer = Answer()
     scene.replicas.change(left=[2])
     come_back(scene, 2, remnant)
@@ -840,7 +841,7 @@ def test_clients_that_did_not_come_back_with_their_node_are_forgotten(scene: Sce
         scene.done(m.Send(1, (), "q", body()), client)
     remnant = cut_off(scene, 2)
     assert remnant.clients == [B, other]
-    come_back(scene, 2, m.Remnant([], [], [], [B]))
+    come_back(scene, 2, m.Remnant([], [], [], [B], []))
     assert [record.client for record in scene.state().sent] == [B]
 
 
@@ -863,6 +864,28 @@ def test_a_receiver_that_comes_back_keeps_what_it_has_in_hand_and_nobody_gets_wh
     assert scene.status().usage[3].number_of_messages == 1
     scene.done(m.Taken(1, (in_hand, taken)))
     assert scene.all() == [b"3"]
+
+
+def test_nobody_gets_what_a_receiver_took_that_closed_its_queue_while_it_was_cut_off(scene: Scene) -> None:
+    for data in (b"1", b"2", b"3"):
+        scene.send(data, B)
+    scene.get()
+    other = split(scene.replicas, [1])
+    number = scene.number
+    assert other.send(A, m.Close((1,), (number,))).message == Done()
+    meet(scene.replicas, other)
+    scene.open(client=C, flags=0)
+    assert scene.all(C) == [b"2", b"3"]
+
+
+def test_what_was_closed_without_quorum_is_forgotten_with_quorum(scene: Scene) -> None:
+    scene.send(b"1", B)
+    scene.get()
+    scene.replicas.change(left=[2, 3], quorate=False)
+    scene.done(m.Close((1,), (scene.number,)))
+    assert [each.name for each in scene.state().closed] == ["q"]
+    scene.replicas.change(joined=[2, 3])
+    assert scene.state().closed == []
 
 
 def test_a_receiver_that_comes_back_hears_that_somebody_else_was_given_what_it_has(scene: Scene) -> None:

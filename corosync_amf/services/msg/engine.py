@@ -74,6 +74,7 @@ class MsgEngine:
 
     def __init__(self) -> None:
         self._quorate = False
+        self._closed: list[m.ClosedRemnant] = []
         self._incarnations: dict[NodeId, int] = {}
         self._correspondence = Correspondence()
         self._directory = Directory(self._correspondence)
@@ -192,6 +193,8 @@ class MsgEngine:
         known = {node: number for node, number in self._incarnations.items() if node in remembered}
         self._incarnations = known | {node: change.nodes[node].incarnation for node in change.members}
         was_quorate, self._quorate = self._quorate, change.quorate
+        if change.quorate:
+            self._closed.clear()
         if change.quorate and not was_quorate:
             for number in sorted(self._directory.queues):
                 effects += self._serve(self._directory.queues[number])
@@ -214,11 +217,13 @@ class MsgEngine:
             sent,
             receives,
             sorted(self._incarnations.items()),
+            list(self._closed),
         )
 
     def restore(self, snapshot: m.Snapshot) -> None:
         """See `Engine`. The queues of a partition that gave way are replaced."""
         self._quorate = snapshot.quorate
+        self._closed = list(snapshot.closed)
         self._incarnations = dict(snapshot.incarnations)
         self._correspondence = Correspondence.restored(snapshot.sent, snapshot.receives)
         self._directory = Directory.restored(snapshot, self._correspondence)
@@ -241,9 +246,10 @@ class MsgEngine:
             if client.node == node
         ]
         receives, clients = correspondence.waiting_on(node), correspondence.clients_on(node)
-        if not (handles or trackers or receives or clients):
+        closed = [each for each in self._closed if each.node == node]
+        if not (handles or trackers or receives or clients or closed):
             return None
-        return m.Remnant(handles, receives, trackers, clients)
+        return m.Remnant(handles, receives, trackers, clients, closed)
 
     def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
         """See `Engine`. A queue that nobody else has opened stays open for its client; else the client is told."""
@@ -261,6 +267,11 @@ class MsgEngine:
             else:
                 effects += [Reply(get.origin, CLOSED) for get in held.gets]
                 effects.append(Event(held.client, m.Lost(held.handle)))
+        for closed in remnant.closed:
+            queue = directory.names.get(closed.name)
+            if queue is not None:
+                queue.take_out(closed.taken)
+                effects += updated(queue)
         for receive in remnant.receives:
             effects += self._wait_again(receive)
         for client, name, flags in remnant.trackers:
@@ -291,6 +302,8 @@ class MsgEngine:
             queue = held.get(handle)
             if queue is not None:
                 queue.took(taken)
+                if not self._quorate and queue.linked:
+                    self._closed.append(m.ClosedRemnant(client.node, queue.name, queue.taken_last()))
                 effects += [Reply(origin, CLOSED) for origin in queue.gets.values()]
                 queue.gets.clear()
         return effects + self._directory.close(client, handles, time)[1]

@@ -451,8 +451,17 @@ class ReceiveRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     queue: int
 
 
+class ClosedRemnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A queue that a client of the node closed in a partition without quorum, and what it had taken of late."""
+
+    node: NodeId
+    name: str
+    taken: list[Handed]
+
+
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The whole state of MSG. `incarnations` are those of the members, and of nodes whose clients are remembered."""
+    """The whole state of MSG. `incarnations` are those of the members, and of nodes whose clients are remembered;
+    `closed` is for those who go on in a partition with quorum."""
 
     quorate: bool = False
     numbers: int = 0
@@ -461,6 +470,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     sent: list[SentRecord] = []
     receives: list[ReceiveRecord] = []
     incarnations: list[tuple[NodeId, int]] = []
+    closed: list[ClosedRemnant] = []
 
 
 class HandleRemnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -479,9 +489,11 @@ class HandleRemnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
 
 
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a node brings along: what its clients hold, follow, and wait for. `clients` have numbered requests."""
+    """What a node brings along: what its clients hold, follow, wait for, and have closed while they were cut off.
+    `clients` have numbered requests."""
 
     handles: list[HandleRemnant]
     receives: list[ReceiveRecord]
     trackers: list[tuple[Client, str, int]]
     clients: list[Client]
+    closed: list[ClosedRemnant]

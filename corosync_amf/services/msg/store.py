@@ -180,18 +180,21 @@ class Queue:
     def give_again(self, in_hand: Iterable[Handed], taken: Iterable[Handed]) -> None:
         """The receiver was cut off, and comes back: what it had in hand, and is here still, it has in hand again; what
         it had taken is removed."""
+        self.in_hand.update(self.take_out(in_hand))
+        for number, numbered in self.take_out(taken):
+            self._remember_taken(number, numbered)
+
+    def take_out(self, handed: Iterable[Handed]) -> list[tuple[int, Numbered]]:
+        """Remove the messages that were given to these gets, as far as they are here."""
         here = {numbered[:2]: numbered for area in self.areas for numbered in area}
-        held = [(number, here[(order, sender)]) for number, order, sender in in_hand if (order, sender) in here]
-        over = [(number, here[(order, sender)]) for number, order, sender in taken if (order, sender) in here]
-        gone = {numbered[:2] for _, numbered in held + over}
+        found = [(number, here[(order, sender)]) for number, order, sender in handed if (order, sender) in here]
+        gone = {numbered[:2] for _, numbered in found}
         for priority, area in enumerate(self.areas):
             stays = [numbered for numbered in area if numbered[:2] not in gone]
             area.clear()
             area.extend(stays)
             self.used[priority] = sum(len(got.body.data) for _, _, got in stays)
-        self.in_hand.update(held)
-        for number, numbered in over:
-            self._remember_taken(number, numbered)
+        return found
 
     def discard(self) -> list[Got]:
         """Remove all messages."""

@@ -175,7 +175,7 @@ class MsgWorkload:
             case 4:
                 requests = self._withdrawals(teller)
             case 5:
-                requests = self._taken(teller)
+                requests = self._close(teller) if rng.random() < 0.1 else self._taken(teller)
             case _:
                 requests = [self._get(teller, waits=rng.random() < 0.7) for _ in range(rng.choice((1, 2, 4)))]
         requests += self._unfinished(teller)
@@ -212,6 +212,17 @@ class MsgWorkload:
             return []
         self.history.kept.update(teller.held.values())
         return [m.Taken(teller.handle, tuple(teller.held))]
+
+    def _close(self, teller: Teller) -> list[Request]:
+        """Give the queue back, and say what was taken; the next turn opens it again."""
+        for asked in teller.caller.asked.values():
+            if isinstance(asked, m.Get):
+                self._gives_back(teller, asked.number)
+        taken = tuple(teller.held)
+        self.history.kept.update(teller.held.values())
+        teller.held.clear()
+        teller.is_open = False
+        return [m.Close((teller.handle,), taken)]
 
     def _withdrawals(self, teller: Teller) -> list[Request]:
         """End a get or a wait for a reply, as when the time of the application is over."""
