@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, assert_never
 
-import anyio
+import anyio.to_thread
 
 from corosync_amf.engine import Request
 from corosync_amf.services.ckpt.entries import JournalEntry
@@ -31,6 +31,7 @@ from corosync_amf.services.ckpt.shelf import Shelf
 from corosync_amf.wire import BadMessage, decode, encode
 
 from . import durable
+from .doorbell import Doorbell
 
 log = logging.getLogger("aisexec.journal")
 
@@ -91,9 +92,7 @@ class Journal:
         self._entries: list[JournalEntry] = []
         self._order = 0
         self._is_anew = self._is_bringing = False
-        self._something = anyio.Event()
-        self._done = anyio.Event()
-        self._done.set()
+        self._bell = Doorbell()
         self.backlog_bytes = 0
 
     def load(self) -> None:
@@ -125,26 +124,23 @@ class Journal:
                 self._is_bringing = True
             case _:
                 assert_never(command)
-        if self._done.is_set():
-            self._done = anyio.Event()
-        self._something.set()
+        self._bell.ring()
 
     async def drained(self) -> None:
         """Wait until all commands are carried out."""
-        await self._done.wait()
+        await self._bell.drained()
 
     async def work(self) -> None:
         """Carry out commands until cancelled."""
         while True:
-            await self._something.wait()
-            self._something = anyio.Event()
+            await self._bell.wait()
             if self._is_bringing:
                 self._is_bringing = False
                 self._bring()
             if self._entries or self._is_anew:
                 await self._store()
             if not (self._entries or self._is_anew or self._is_bringing):
-                self._done.set()
+                self._bell.quiet()
 
     def _bring(self) -> None:
         """One request at a time: together they may be too long for the order."""
@@ -165,7 +161,7 @@ class Journal:
             log.critical("JOURNAL: %s cannot be written, changes of checkpoints wait for it: %s", self.path, error)
             self._is_anew = True
             await anyio.sleep(RETRY_SECONDS)
-            self._something.set()
+            self._bell.ring()
             return
         self._report([Stored(order)])
 

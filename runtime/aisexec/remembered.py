@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 from typing import Final, TypeVar
 
-import anyio
 import anyio.to_thread
 import msgspec
 
 from . import durable
+from .doorbell import Doorbell
 
 log = logging.getLogger("aisexec.remembered")
 
@@ -29,9 +29,7 @@ class Remembered:
     def __init__(self, directory: str | None) -> None:
         self._directory = None if directory is None else Path(directory)
         self._pending: dict[str, bytes] = {}
-        self._something = anyio.Event()
-        self._done = anyio.Event()
-        self._done.set()
+        self._bell = Doorbell()
 
     def recall(self, name: str, default: T) -> T:
         """What was remembered last, of the type of `default`, which stands for nothing."""
@@ -55,23 +53,20 @@ class Remembered:
         if self._directory is None:
             return
         self._pending[name] = _line(value)
-        if self._done.is_set():
-            self._done = anyio.Event()
-        self._something.set()
+        self._bell.ring()
 
     async def drained(self) -> None:
         """Wait until all is on disk that was to be remembered, or is known not to get there."""
-        await self._done.wait()
+        await self._bell.drained()
 
     async def work(self) -> None:
         """Write what is to be remembered until cancelled."""
         while True:
-            await self._something.wait()
-            self._something = anyio.Event()
+            await self._bell.wait()
             pending, self._pending = self._pending, {}
             await anyio.to_thread.run_sync(self._write, pending)
             if not self._pending:
-                self._done.set()
+                self._bell.quiet()
 
     def _write(self, contents: dict[str, bytes]) -> None:
         if self._directory is None:
