@@ -130,6 +130,17 @@ async def loopback(
                 tasks.cancel_scope.cancel()
 
 
+async def take(session: Any, count: int) -> list[Any]:
+    """The next events of a session."""
+    events: list[Any] = []
+    with anyio.fail_after(10):
+        async for event in session:
+            events.append(event)
+            if len(events) == count:
+                break
+    return events
+
+
 async def eventually(holds: Callable[[], bool], rounds: int = 2000) -> None:
     """Return when `holds()`; give up after `rounds` rounds."""
     for _ in itertools.repeat(None, rounds):

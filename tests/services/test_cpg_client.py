@@ -27,7 +27,7 @@ from corosync_amf.services.cpg import (
 from corosync_amf.services.cpg import messages as m
 from corosync_amf.services.cpg.engine import CpgEngine
 
-from .loopback import Loopback, eventually, loopback
+from .loopback import Loopback, eventually, loopback, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 PID = os.getpid()
@@ -49,16 +49,6 @@ async def three() -> AsyncIterator[Loopback]:
 def on(cluster: Loopback, node: int = 1, **arguments: Any) -> Any:
     """A session on a node, or on the last one if there are not so many."""
     return cpg.initialize(address=cluster.nodes[min(node, len(cluster.nodes))].address, **arguments)
-
-
-async def take(session: Any, count: int) -> list[Any]:
-    events: list[Any] = []
-    with anyio.fail_after(10):
-        async for event in session:
-            events.append(event)
-            if len(events) == count:
-                break
-    return events
 
 
 async def until_all_have(cluster: Loopback, members: int) -> None:

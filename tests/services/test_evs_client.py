@@ -12,7 +12,7 @@ from corosync_amf.engine import Service
 from corosync_amf.services.evs import REGULAR, TRANSITIONAL, ConfigurationChanged, Delivered, Guarantee
 from corosync_amf.services.evs.engine import EvsEngine
 
-from .loopback import Loopback, eventually, loopback
+from .loopback import Loopback, eventually, loopback, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 SAFE = Guarantee.SAFE
@@ -33,16 +33,6 @@ async def three() -> AsyncIterator[Loopback]:
 def on(cluster: Loopback, node: int = 1, **arguments: Any) -> Any:
     """A session on a node, or on the last one if there are not so many."""
     return evs.initialize(address=cluster.nodes[min(node, len(cluster.nodes))].address, **arguments)
-
-
-async def take(session: Any, count: int) -> list[Any]:
-    events: list[Any] = []
-    with anyio.fail_after(10):
-        async for event in session:
-            events.append(event)
-            if len(events) == count:
-                break
-    return events
 
 
 def messages(events: list[Any]) -> list[bytes]:
