@@ -117,6 +117,24 @@ def test_what_waits_when_the_quorum_is_lost_has_an_unknown_outcome() -> None:
     assert type(refused(answer)) is errors.TimedOut
 
 
+def test_what_only_those_have_stored_who_are_left_without_quorum_has_an_unknown_outcome() -> None:
+    replicas, journals = started()
+    open_(replicas)
+    answer = put(replicas, s=b"1")
+    journals.store(1)
+    replicas.change(left=[2, 3], quorate=False)
+    assert type(refused(answer)) is errors.TimedOut
+
+
+def test_members_without_a_journal_have_a_change_too_when_it_is_answered() -> None:
+    replicas, journals = started()
+    open_(replicas)
+    answer = put(replicas, s=b"1")
+    journals.store()
+    assert answer.message == Done()
+    assert answer.safe
+
+
 def test_other_checkpoints_do_not_wait_for_journals() -> None:
     replicas, journals = started()
     plain = msgspec.structs.replace(KEPT, persistent=False)

@@ -124,7 +124,7 @@ class Persistence:
             if any(node in present and stored.get(node, 0) < first.origin.order for node in first.nodes):
                 break
             waiting.popleft()
-            effects.append(Reply(first.origin, outcome(first.created)))
+            effects.append(Reply(first.origin, outcome(first.created), True))  # those without a journal have it, too
         return effects
 
     # ---- members
@@ -137,9 +137,10 @@ class Persistence:
         self.stored = {node: order for node, order in self.stored.items() if node in self.keepers}
         for node in change.joined | change.left:
             self.stored.pop(node, None)
-        effects = self._ready()
-        if not change.quorate:
-            effects += [Reply(each.origin, OUTCOME_UNKNOWN) for each in self.waiting]
+        if change.quorate:
+            effects = self._ready()
+        else:  # that those who are left have stored something does not make it last
+            effects = [Reply(each.origin, OUTCOME_UNKNOWN) for each in self.waiting]
             self.waiting.clear()
         joined = [node for node in self.keepers if node in change.joined]
         if self.is_settled:
