@@ -464,6 +464,17 @@ def test_when_the_active_replica_dies_the_next_one_confirms() -> None:
     assert other.message == m.SectionCreated(b"3")
 
 
+@pytest.mark.parametrize("left", [(1,), (1, 2)])
+def test_without_quorum_nobody_takes_the_place_of_an_active_replica_that_did_not_confirm(left: tuple[int, ...]) -> None:
+    replicas = ready(attributes(ACTIVE))
+    opened(replicas, C)
+    replicas.holds_multicasts = True
+    answer = replicas.send(C, section())
+    replicas.change(left=left, quorate=False)
+    replicas.deliver_held()
+    assert type(refused(answer)) is errors.TimedOut
+
+
 def test_a_collocated_checkpoint_has_the_active_replica_it_was_given_until_that_node_dies() -> None:
     replicas = ready(attributes(ACTIVE | COLLOCATED))
     opened(replicas, B)

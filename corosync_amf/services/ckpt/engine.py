@@ -207,7 +207,7 @@ class CkptEngine:
         for checkpoint in self._registry.checkpoints.values():
             if checkpoint.active not in present:
                 checkpoint.active = None
-        effects += self._replication.ask_again(present, self._registry.checkpoints.get)
+        effects += self._replication.ask_again(present, change.quorate, self._registry.checkpoints.get)
         self._note_lives()
         effects += self._persistence.flush(change.order)
         effects += self._persistence.membership(change, self._registry)
