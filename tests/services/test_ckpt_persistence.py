@@ -10,7 +10,8 @@ from corosync_amf.services.ckpt import messages as m
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.ckpt.entries import Begun, Changed, Content, Ended, JournalEntry
 from corosync_amf.services.ckpt.persistence import RESTORED_SECONDS
-from corosync_amf.services.ckpt.shelf import CHUNK_BYTES, Shelf
+from corosync_amf.services.ckpt.shelf import CHUNK_BYTES, Shelf, note_gone
+from corosync_amf.services.ckpt.values import CHECKPOINTS_MAX
 from corosync_amf.wire import decode, encode
 
 from .harness import Answer, Replicas, refused
@@ -200,6 +201,29 @@ def test_a_checkpoint_that_ended_while_a_node_was_away_stays_gone_and_a_later_on
     assert type(refused(again.send(A, m.Open(1, "ended", 3)))) is errors.NotExist
     assert isinstance(again.send(A, m.Open(1, "anew", 3)).message, m.Opened)
     assert content(again) == {b"s": b"later"}
+
+
+def test_a_checkpoint_stays_gone_though_the_others_have_begun_their_journals_anew_since() -> None:
+    replicas, journals = started()
+    open_(replicas)
+    journals.store()
+    replicas.change(left=[3])
+    replicas.send(A, m.Unlink("c"))
+    journals.store(1, 2)
+    without, rest = started(journals, members=(1, 2))  # node 3 is still away
+    without.change(left=[2])
+    without.change(joined=[2])
+    rest.store(2)
+    assert [type(entry) for entry in rest.entries[2]] == [Ended]
+    again, _ = started(rest)
+    assert type(refused(again.send(A, m.Open(1, "c", 3)))) is errors.NotExist
+
+
+def test_so_many_are_known_to_be_gone_and_no_more() -> None:
+    gone: dict[str, int] = {}
+    for born in range(CHECKPOINTS_MAX + 2):
+        note_gone(gone, f"c{born % (CHECKPOINTS_MAX + 1)}", born)
+    assert (len(gone), min(gone.values())) == (CHECKPOINTS_MAX, 2)
 
 
 def test_nothing_is_opened_before_all_have_brought_their_journals() -> None:

@@ -239,7 +239,7 @@ class CkptEngine:
     def contents(self) -> list[JournalEntry]:
         """What a journal that begins now must hold. For the driver of the journal."""
         kept = [each for each in self._registry.names.values() if each.attributes.persistent and not each.bringer]
-        return entries_of(sorted(kept, key=lambda each: each.number))
+        return entries_of(sorted(kept, key=lambda each: each.number), self._persistence.gone)
 
     def remnant(self, node: NodeId) -> m.Remnant:
         """See `Engine`."""

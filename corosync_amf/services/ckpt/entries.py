@@ -1,6 +1,7 @@
 """What stands in a journal of persistent checkpoints. Each entry names its checkpoint: names are theirs alone.
 
-A journal begins with the whole content (Begun and Content for each checkpoint), then the changes follow in their order.
+A journal begins with what is known to be gone (Ended) and the whole content (Begun and Content for each checkpoint);
+then the changes follow in their order.
 """
 
 import msgspec

@@ -22,6 +22,7 @@ from . import messages as m
 from .entries import Begun, Changed, Ended, Expires, JournalEntry, Retains
 from .registry import Registry, rearmed
 from .replication import outcome
+from .shelf import note_gone
 from .store import Checkpoint
 from .values import SectionChange
 
@@ -33,7 +34,9 @@ OUTCOME_UNKNOWN: Final = Failed(ErrorCode.TIMEOUT, "the partition lost its quoru
 class Persistence:
     """See the module. `keepers` are the members that have a journal, `awaited` those that have yet to bring theirs.
 
-    `waiting` are changes to be answered, with who must store them; `stored` is the order up to which a node has.
+    `gone` are the checkpoints that have ended, by name: the latest that has. Journals that begin anew keep that, for a
+    node that was away and has one of them still. `waiting` are changes to be answered, with who must store them;
+    `stored` is the order up to which a node has.
     """
 
     def __init__(self, state: m.PersistenceRecord) -> None:
@@ -87,6 +90,7 @@ class Persistence:
     def ended(self, checkpoint: Checkpoint) -> None:
         """A checkpoint has lost its name, or is gone."""
         if checkpoint.attributes.persistent:
+            note_gone(self.gone, checkpoint.name, checkpoint.born)
             self._entries.append(Ended(checkpoint.name, checkpoint.born))
 
     def flush(self, order: int) -> list[Effect]:
@@ -194,7 +198,7 @@ class Persistence:
             return []
         self.awaited.discard(node)
         for name, born in gone:
-            self.gone[name] = max(born, self.gone.get(name, 0))
+            note_gone(self.gone, name, born)
         return self._settled(quorate, origin.order, origin.time, registry)
 
     def _settled(self, quorate: bool, order: int, time: float, registry: Registry) -> list[Effect]:
@@ -205,7 +209,6 @@ class Persistence:
             checkpoint = registry.names.get(name)
             if checkpoint is not None and checkpoint.born <= born:
                 registry.drop(checkpoint)
-        self.gone.clear()
         effects: list[Effect] = []
         restored = list(registry.checkpoints.values())
         for checkpoint in restored:

@@ -1,6 +1,6 @@
 """From the entries of a journal to checkpoints, and from those to what an executive brings into the order. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -31,9 +31,7 @@ class Shelf:
             return
         if isinstance(entry, Ended):
             self.checkpoints.pop(entry.name, None)
-            self.gone[entry.name] = entry.born
-            if len(self.gone) > CHECKPOINTS_MAX:
-                del self.gone[min(self.gone, key=self.gone.__getitem__)]
+            note_gone(self.gone, entry.name, entry.born)
             return
         found = self.checkpoints.get(entry.name)
         if found is not None:
@@ -42,6 +40,13 @@ class Shelf:
     def requests(self) -> list[Restore]:
         """All of it, in parts that fit requests."""
         return [request for name in sorted(self.checkpoints) for request in _parts_of(self.checkpoints[name])]
+
+
+def note_gone(gone: dict[str, int], name: str, born: int) -> None:
+    """Note that the checkpoint of this name that was born so, and what was born before it, has ended."""
+    gone[name] = max(born, gone.get(name, 0))
+    if len(gone) > CHECKPOINTS_MAX:
+        del gone[min(gone, key=lambda each: (gone[each], each))]
 
 
 def _fold(checkpoint: Checkpoint, entry: Content | Changed | Expires | Retains) -> None:
@@ -108,9 +113,9 @@ def chunked(checkpoint: Checkpoint) -> list[list[SectionRecord]]:
     return chunks
 
 
-def entries_of(checkpoints: Iterable[Checkpoint]) -> list[JournalEntry]:
-    """The beginning of a journal that holds these."""
-    entries: list[JournalEntry] = []
+def entries_of(checkpoints: Iterable[Checkpoint], gone: Mapping[str, int]) -> list[JournalEntry]:
+    """The beginning of a journal that holds these, and knows what is gone."""
+    entries: list[JournalEntry] = [Ended(name, born) for name, born in sorted(gone.items())]
     for each in checkpoints:
         entries.append(Begun(each.name, each.born, each.attributes))
         entries += [Content(each.name, each.sequence, each.births, each.fence, chunk) for chunk in chunked(each)]
