@@ -4,7 +4,8 @@
     records   length (4 octets), CRC-32 (4 octets), entry as msgpack; big-endian
 
 What was appended is told (`Stored`) when it is on disk. A tail that was torn by a crash is cut off when the file is
-read. When more than half of a large file is of the past, or a write has failed, it is written anew from the replica.
+read; a file of another version is left alone. When more than half of a large file is of the past, or a write has
+failed, it is written anew from the replica.
 """
 
 import logging
@@ -42,6 +43,10 @@ REWRITE_BYTES_MIN: Final = 16 * 1024 * 1024
 RETRY_SECONDS: Final = 1.0
 
 
+class UnknownJournal(ValueError):
+    """The file is whole, but no journal of this version: what it holds must not be thrown away."""
+
+
 def framed(entries: list[JournalEntry]) -> bytes:
     """Entries as records."""
     parts: list[bytes] = []
@@ -52,21 +57,26 @@ def framed(entries: list[JournalEntry]) -> bytes:
 
 
 def read_records(data: bytes) -> tuple[list[JournalEntry], int]:
-    """The entries in a journal's bytes, and up to where it is whole."""
+    """The entries in a journal's bytes, and up to where it is whole.
+
+    Raises: UnknownJournal: it begins in another way, or a record is in order but is no entry.
+    """
     if not data.startswith(MAGIC):
-        return [], 0
+        if MAGIC.startswith(data):
+            return [], 0
+        raise UnknownJournal(f"it begins with {data[: len(MAGIC)]!r}")
     entries: list[JournalEntry] = []
     position = len(MAGIC)
     view = memoryview(data)
     while position + HEAD.size <= len(data):
         length, checksum = HEAD.unpack_from(data, position)
         body = view[position + HEAD.size : position + HEAD.size + length]
-        if len(body) < length or zlib.crc32(body) != checksum:
-            break
+        if not length or len(body) < length or zlib.crc32(body) != checksum:
+            break  # torn; after a power failure blanks may stand there, which even have their checksum
         try:
             entries.append(decode(body, JournalEntry))
-        except BadMessage:
-            break
+        except BadMessage as error:
+            raise UnknownJournal(f"the record at {position}: {error}") from None
         position += HEAD.size + length
     return entries, position
 
@@ -97,7 +107,7 @@ class Journal:
         self.backlog_bytes = 0
 
     def load(self) -> None:
-        """Read what a former life has written. Raises: OSError: that cannot be read."""
+        """Read what a former life has written. Raises: OSError: that cannot be read; UnknownJournal."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         data = self.path.read_bytes() if self.path.exists() else b""
         entries, whole = read_records(data)

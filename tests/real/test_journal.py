@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aisexec.journal import FILE, MAGIC, Journal, framed, read_records
+from aisexec.journal import FILE, MAGIC, Journal, UnknownJournal, framed, read_records
 from aisexec.remembered import Remembered
 from corosync_amf.engine import NodeLocks, Request
 from corosync_amf.services.ckpt import messages as m
@@ -89,7 +89,7 @@ async def test_what_was_written_is_told_and_comes_back(tmp_path: Path) -> None:
     assert restored == m.Restored([("d", 5)])
 
 
-@pytest.mark.parametrize("torn", [b"\0", b"\0\0\0\x09abcd", b"\0\0\0\x01\0\0\0\0x", b"\xff" * 40])
+@pytest.mark.parametrize("torn", [b"\0", b"\0\0\0\x09abcd", b"\0\0\0\x01\0\0\0\0x", b"\xff" * 40, bytes(4096)])
 async def test_a_torn_tail_is_cut_off(tmp_path: Path, torn: bytes, caplog: pytest.LogCaptureFixture) -> None:
     whole = MAGIC + framed([BEGUN, changed(1)])
     (tmp_path / FILE).write_bytes(whole + torn)
@@ -113,9 +113,16 @@ def test_every_cut_of_a_journal_can_be_read() -> None:
     assert lengths[-1] == 4
 
 
-async def test_what_is_no_journal_is_not_taken_for_one(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"something else")
-    assert await brought(tmp_path) == [m.Restored([])]
+@pytest.mark.parametrize(
+    "foreign",
+    [b"something else", b"aisckpt2" + framed([BEGUN]), MAGIC + framed([BEGUN, "another version's"]) + b"\0"],  # type: ignore[list-item]
+)
+def test_what_another_version_has_written_is_left_alone(tmp_path: Path, foreign: bytes) -> None:
+    (tmp_path / FILE).write_bytes(foreign)
+    journal = Journal(tmp_path, list, lambda requests: None)
+    with pytest.raises(UnknownJournal):
+        journal.load()
+    assert (tmp_path / FILE).read_bytes() == foreign
 
 
 async def test_a_long_journal_is_written_anew(tmp_path: Path) -> None:
