@@ -1,6 +1,6 @@
 """The journal of this node's persistent checkpoints: one file, written in batches by a worker thread.
 
-    header    octets "aisckpt1"
+    header    octets "aisckpt2"
     records   length (4 octets), CRC-32 (4 octets), entry as msgpack; big-endian
 
 What was appended is told (`Stored`) when it is on disk. A tail that was torn by a crash is cut off when the file is
@@ -23,7 +23,6 @@ from corosync_amf.services.ckpt.entries import JournalEntry
 from corosync_amf.services.ckpt.messages import (
     BringJournal,
     CkptCommand,
-    Restored,
     RewriteJournal,
     Stored,
     WriteJournal,
@@ -36,7 +35,7 @@ from . import durable
 log = logging.getLogger("aisexec.journal")
 
 FILE: Final = "checkpoints.journal"
-MAGIC: Final = b"aisckpt1"
+MAGIC: Final = b"aisckpt2"
 HEAD: Final = struct.Struct(">II")
 REWRITE_BYTES_MIN: Final = 16 * 1024 * 1024
 """A shorter file is not written anew for its length."""
@@ -100,7 +99,8 @@ class Journal:
         self._size = self._size_anew = 0
         self._entries: list[JournalEntry] = []
         self._order = 0
-        self._is_anew = self._is_bringing = False
+        self._is_anew = False
+        self._asked: int | None = None
         self._something = anyio.Event()
         self._done = anyio.Event()
         self._done.set()
@@ -131,8 +131,8 @@ class Journal:
             case RewriteJournal(order):
                 self._is_anew = True
                 self._order = max(order, self._order)
-            case BringJournal():
-                self._is_bringing = True
+            case BringJournal(asked):
+                self._asked = asked
             case _:
                 assert_never(command)
         if self._done.is_set():
@@ -148,19 +148,18 @@ class Journal:
         while True:
             await self._something.wait()
             self._something = anyio.Event()
-            if self._is_bringing:
-                self._is_bringing = False
-                self._bring()
+            if self._asked is not None:
+                self._bring(self._asked)
             if self._entries or self._is_anew:
                 await self._store()
-            if not (self._entries or self._is_anew or self._is_bringing):
+            if not (self._entries or self._is_anew or self._asked is not None):
                 self._done.set()
 
-    def _bring(self) -> None:
+    def _bring(self, asked: int) -> None:
         """One request at a time: together they may be too long for the order."""
-        for request in self._shelf.requests():
+        self._asked = None
+        for request in self._shelf.requests(asked):
             self._report([request])
-        self._report([Restored(sorted(self._shelf.gone.items()))])
 
     async def _store(self) -> None:
         entries, order, self._entries, self.backlog_bytes = self._entries, self._order, [], 0

@@ -128,7 +128,6 @@ class Registry:
         if attributes is None or len(self.checkpoints) >= CHECKPOINTS_MAX:
             raise NoResources(f"the cluster has at most {CHECKPOINTS_MAX} checkpoints")
         checkpoint = self.add(name, attributes, origin.time)
-        checkpoint.born = origin.order
         self.begun.append(checkpoint)
         return checkpoint
 
