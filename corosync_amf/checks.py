@@ -8,9 +8,6 @@ from typing import TypeVar
 
 from corosync_amf.ais import NAME_BYTES_MAX
 from corosync_amf.errors import BadFlags, InvalidParam, TooBig
-from corosync_amf.session import check_timeout
-
-__all__ = ["check_bytes", "check_enum", "check_flags", "check_int", "check_name", "check_timeout"]
 
 E = TypeVar("E", bound=IntEnum)
 F = TypeVar("F", bound=IntFlag)
@@ -82,3 +79,11 @@ def check_int(value: object, what: str = "value", *, minimum: int | None = 0, ma
     if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
         raise InvalidParam(f"{what} must be {minimum} to {maximum}, not {value}")
     return value
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Raises: InvalidParam: `timeout` is neither None nor a number of seconds, 0 or more."""
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        raise InvalidParam(f"timeout must be None or a number of seconds, 0 or more, not {timeout!r}")

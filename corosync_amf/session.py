@@ -21,6 +21,7 @@ import anyio
 import msgspec
 
 from corosync_amf.bundles import Bundles
+from corosync_amf.checks import check_timeout
 from corosync_amf.connection import Connection, Gone, default_address
 from corosync_amf.engine import Failed, Message, Query, Request, Service, to_error
 from corosync_amf.errors import AisError, InvalidParam, Library, TimedOut, TooBig, TryAgain
@@ -388,14 +389,6 @@ class Session(EventSession):
             if call.arrived is not None:
                 call.done = True
                 call.arrived(None)
-
-
-def check_timeout(timeout: float | None) -> None:
-    """Raises: InvalidParam: `timeout` is neither None nor a number of seconds, 0 or more."""
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
-        raise InvalidParam(f"timeout must be None or a number of seconds, 0 or more, not {timeout!r}")
 
 
 def _encoded(message: Message) -> msgspec.Raw:

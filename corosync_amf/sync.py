@@ -39,9 +39,10 @@ import msgspec
 
 from corosync_amf import cluster
 from corosync_amf.background import BACKGROUND, Calls, Loop
+from corosync_amf.checks import check_timeout
 from corosync_amf.errors import BadHandle, TimedOut
 from corosync_amf.service import EventClient
-from corosync_amf.session import OPEN_SECONDS, check_timeout
+from corosync_amf.session import OPEN_SECONDS
 
 __all__ = ["Blocking", "BlockingIterator", "Module", "Opening", "Pending", "connect"]
 

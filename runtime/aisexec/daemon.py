@@ -36,7 +36,7 @@ from .engines import engines_of
 from .groups import Happening
 from .groups.embedded import EmbeddedGroup
 from .ipc import Arrival, Listener, ListenerOptions, Lost
-from .journal import Journal
+from .journal import Journal, UnknownJournal
 from .logfiles import Files
 from .logwriter import LogWriter
 from .node import ClientLost, Fenced, FromClients, Happened, Node, NodeEvent, NodeOptions, Report
@@ -281,8 +281,8 @@ class Executive:
         journal = Journal(Path(directory), self._journal_contents, self._reporter(Service.CKPT))
         try:
             journal.load()
-        except OSError as error:
-            log.error("checkpoints cannot be kept on disk: %s", error)
+        except (OSError, UnknownJournal) as error:
+            log.error("JOURNAL: %s cannot be used, no checkpoints are kept on disk here: %s", journal.path, error)
             return None
         return journal
 

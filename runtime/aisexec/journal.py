@@ -1,10 +1,11 @@
 """The journal of this node's persistent checkpoints: one file, written in batches by a worker thread.
 
-    header    octets "aisckpt1"
+    header    octets "aisckpt2"
     records   length (4 octets), CRC-32 (4 octets), entry as msgpack; big-endian
 
 What was appended is told (`Stored`) when it is on disk. A tail that was torn by a crash is cut off when the file is
-read. When more than half of a large file is of the past, or a write has failed, it is written anew from the replica.
+read; a file of another version is left alone. When more than half of a large file is of the past, or a write has
+failed, it is written anew from the replica.
 """
 
 import logging
@@ -22,7 +23,6 @@ from corosync_amf.services.ckpt.entries import JournalEntry
 from corosync_amf.services.ckpt.messages import (
     BringJournal,
     CkptCommand,
-    Restored,
     RewriteJournal,
     Stored,
     WriteJournal,
@@ -36,11 +36,15 @@ from .doorbell import Doorbell
 log = logging.getLogger("aisexec.journal")
 
 FILE: Final = "checkpoints.journal"
-MAGIC: Final = b"aisckpt1"
+MAGIC: Final = b"aisckpt2"
 HEAD: Final = struct.Struct(">II")
 REWRITE_BYTES_MIN: Final = 16 * 1024 * 1024
 """A shorter file is not written anew for its length."""
 RETRY_SECONDS: Final = 1.0
+
+
+class UnknownJournal(ValueError):
+    """The file is whole, but no journal of this version: what it holds must not be thrown away."""
 
 
 def framed(entries: list[JournalEntry]) -> bytes:
@@ -53,21 +57,26 @@ def framed(entries: list[JournalEntry]) -> bytes:
 
 
 def read_records(data: bytes) -> tuple[list[JournalEntry], int]:
-    """The entries in a journal's bytes, and up to where it is whole."""
+    """The entries in a journal's bytes, and up to where it is whole.
+
+    Raises: UnknownJournal: it begins in another way, or a record is in order but is no entry.
+    """
     if not data.startswith(MAGIC):
-        return [], 0
+        if MAGIC.startswith(data):
+            return [], 0
+        raise UnknownJournal(f"it begins with {data[: len(MAGIC)]!r}")
     entries: list[JournalEntry] = []
     position = len(MAGIC)
     view = memoryview(data)
     while position + HEAD.size <= len(data):
         length, checksum = HEAD.unpack_from(data, position)
         body = view[position + HEAD.size : position + HEAD.size + length]
-        if len(body) < length or zlib.crc32(body) != checksum:
-            break
+        if not length or len(body) < length or zlib.crc32(body) != checksum:
+            break  # torn; after a power failure blanks may stand there, which even have their checksum
         try:
             entries.append(decode(body, JournalEntry))
-        except BadMessage:
-            break
+        except BadMessage as error:
+            raise UnknownJournal(f"the record at {position}: {error}") from None
         position += HEAD.size + length
     return entries, position
 
@@ -91,12 +100,13 @@ class Journal:
         self._size = self._size_anew = 0
         self._entries: list[JournalEntry] = []
         self._order = 0
-        self._is_anew = self._is_bringing = False
+        self._is_anew = False
+        self._asked: int | None = None
         self._bell = Doorbell()
         self.backlog_bytes = 0
 
     def load(self) -> None:
-        """Read what a former life has written. Raises: OSError: that cannot be read."""
+        """Read what a former life has written. Raises: OSError: that cannot be read; UnknownJournal."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         data = self.path.read_bytes() if self.path.exists() else b""
         entries, whole = read_records(data)
@@ -120,8 +130,8 @@ class Journal:
             case RewriteJournal(order):
                 self._is_anew = True
                 self._order = max(order, self._order)
-            case BringJournal():
-                self._is_bringing = True
+            case BringJournal(asked):
+                self._asked = asked
             case _:
                 assert_never(command)
         self._bell.ring()
@@ -134,19 +144,18 @@ class Journal:
         """Carry out commands until cancelled."""
         while True:
             await self._bell.wait()
-            if self._is_bringing:
-                self._is_bringing = False
-                self._bring()
+            if self._asked is not None:
+                self._bring(self._asked)
             if self._entries or self._is_anew:
                 await self._store()
-            if not (self._entries or self._is_anew or self._is_bringing):
+            if not (self._entries or self._is_anew or self._asked is not None):
                 self._bell.quiet()
 
-    def _bring(self) -> None:
+    def _bring(self, asked: int) -> None:
         """One request at a time: together they may be too long for the order."""
-        for request in self._shelf.requests():
+        self._asked = None
+        for request in self._shelf.requests(asked):
             self._report([request])
-        self._report([Restored(sorted(self._shelf.gone.items()))])
 
     async def _store(self) -> None:
         entries, order, self._entries, self.backlog_bytes = self._entries, self._order, [], 0

@@ -138,7 +138,9 @@ class Files:
         self._root = root
         self._files: dict[Key, OpenFile] = {}
         self._recent: dict[Key, Recent] = {}
-        self._failing: dict[int, Key] = {}
+        self._failing: dict[Key, int] = {}
+        """Files that could not be written last, and the streams of which that was told; after a partition has given way
+        another stream may have such a number."""
 
     def close(self) -> None:
         for file in self._files.values():
@@ -204,25 +206,25 @@ class Files:
         except OSError as error:
             return self._failed(key, file.spec, error)
         self._remember(key, data)
-        stream = file.spec.stream
-        if self._failing.pop(stream, None) is None:
+        if self._failing.pop(key, None) is None:
             return []
         log.warning("LOG: %s/%s.log can be written again", *key)
-        return [FileState(stream, "")]
+        return [FileState(file.spec.stream, "")]
 
     def _failed(self, key: Key, spec: FileOf, error: OSError) -> list[FileState]:
         """It is tried again with the next record."""
         if key in self._files:
             self._files.pop(key).close()
-        if spec.stream in self._failing:
+        if self._failing.get(key) == spec.stream:
             return []
-        self._failing[spec.stream] = key
+        self._failing[key] = spec.stream
         problem = error.strerror or str(error)
         log.error("LOG: %s/%s.log cannot be written, records are lost here: %s", *key, problem)
         return [FileState(spec.stream, problem)]
 
     def _forget(self, key: Key, spec: FileOf) -> None:
-        self._failing.pop(spec.stream, None)
+        if self._failing.get(key) == spec.stream:
+            del self._failing[key]
         file = self._files.get(key)
         if file is not None and file.spec.stream == spec.stream:
             self._files.pop(key).close()

@@ -8,16 +8,16 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aisexec.journal import FILE, MAGIC, Journal, framed, read_records
+from aisexec.journal import FILE, MAGIC, Journal, UnknownJournal, framed, read_records
 from aisexec.remembered import Remembered
 from corosync_amf.engine import NodeLocks, Request
 from corosync_amf.services.ckpt import messages as m
-from corosync_amf.services.ckpt.entries import Begun, Changed, Ended, JournalEntry
+from corosync_amf.services.ckpt.entries import Begun, Changed, Ended, JournalEntry, Reached
 from corosync_amf.services.ckpt.values import SectionChange, SectionOperation
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 ATTRIBUTES = m.Attributes(1, 1000, 0.0, 10, 100, 20, True)
-BEGUN = Begun("c", 7, ATTRIBUTES)
+BEGUN = Begun("c", ATTRIBUTES)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def working(
 async def brought(folder: Path) -> list[Request]:
     """What the next life of the executive puts into the order."""
     async with working(folder, []) as (journal, order):
-        journal.run(m.BringJournal())
+        journal.run(m.BringJournal(5))
         requests = [await order.next()]
         while not isinstance(requests[-1], m.Restored):
             requests.append(await order.next())
@@ -79,17 +79,17 @@ async def test_what_was_written_is_told_and_comes_back(tmp_path: Path) -> None:
         for number in (1, 2):
             journal.run(m.WriteJournal(10 + number, [changed(number)]))
         assert await order.next() == m.Stored(12)
-        journal.run(m.WriteJournal(13, [Ended("d", 5)]))
+        journal.run(m.WriteJournal(13, [Ended("d"), Reached((10, 13))]))
         await journal.drained()
         assert await order.next() == m.Stored(13)
     restore, restored = await brought(tmp_path)
     assert isinstance(restore, m.Restore)
     assert [section.section_id for section in restore.sections] == [b"s1", b"s2"]
-    assert (restore.born, restore.sequence, restore.is_first, restore.is_last) == (7, 2, True, True)
-    assert restored == m.Restored([("d", 5)])
+    assert (restore.asked, restore.version, restore.sequence, restore.is_first) == (5, (10, 13), 2, True)
+    assert restored == m.Restored(5, (10, 13))
 
 
-@pytest.mark.parametrize("torn", [b"\0", b"\0\0\0\x09abcd", b"\0\0\0\x01\0\0\0\0x", b"\xff" * 40])
+@pytest.mark.parametrize("torn", [b"\0", b"\0\0\0\x09abcd", b"\0\0\0\x01\0\0\0\0x", b"\xff" * 40, bytes(4096)])
 async def test_a_torn_tail_is_cut_off(tmp_path: Path, torn: bytes, caplog: pytest.LogCaptureFixture) -> None:
     whole = MAGIC + framed([BEGUN, changed(1)])
     (tmp_path / FILE).write_bytes(whole + torn)
@@ -101,7 +101,7 @@ async def test_a_torn_tail_is_cut_off(tmp_path: Path, torn: bytes, caplog: pytes
 
 
 def test_every_cut_of_a_journal_can_be_read() -> None:
-    entries: list[JournalEntry] = [BEGUN, changed(1), changed(2), Ended("c", 7)]
+    entries: list[JournalEntry] = [BEGUN, changed(1), changed(2), Ended("c")]
     data = MAGIC + framed(entries)
     lengths = []
     for cut in range(len(data) + 1):
@@ -113,9 +113,16 @@ def test_every_cut_of_a_journal_can_be_read() -> None:
     assert lengths[-1] == 4
 
 
-async def test_what_is_no_journal_is_not_taken_for_one(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"something else")
-    assert await brought(tmp_path) == [m.Restored([])]
+@pytest.mark.parametrize(
+    "foreign",
+    [b"something else", b"aisckpt1" + framed([BEGUN]), MAGIC + framed([BEGUN, "another version's"]) + b"\0"],  # type: ignore[list-item]
+)
+def test_what_another_version_has_written_is_left_alone(tmp_path: Path, foreign: bytes) -> None:
+    (tmp_path / FILE).write_bytes(foreign)
+    journal = Journal(tmp_path, list, lambda requests: None)
+    with pytest.raises(UnknownJournal):
+        journal.load()
+    assert (tmp_path / FILE).read_bytes() == foreign
 
 
 async def test_a_long_journal_is_written_anew(tmp_path: Path) -> None:

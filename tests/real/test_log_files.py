@@ -159,6 +159,19 @@ def test_a_disk_that_fails_is_told_once_and_tried_again(files: Files, tmp_path: 
     assert (tmp_path / "log" / "calls.log").read_bytes() == b"kept\n"
 
 
+def test_a_file_that_fails_is_told_of_whatever_the_number_of_its_stream_meant_before(
+    files: Files, tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_text("in the way")
+    former, other, present = spec(path="a", stream=5), spec(path="b", stream=5), spec(path="a", stream=7)
+    for file in (former, other, present):
+        (state,) = files.write([Append(file, b"lost\n")])
+        assert (state.stream, bool(state.problem)) == (file.stream, True)
+    assert files.write([CloseFile(former)]) == []
+    (tmp_path / "log").unlink()
+    assert files.write([Append(present, b"kept\n")]) == [FileState(7, "")]
+
+
 def test_a_write_that_fails_halfway_leaves_no_half_line(files: Files, tmp_path: Path) -> None:
     size = len(b"one\n") + 3
     limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -12,7 +12,8 @@ from .harness import Replicas
 def split(replicas: Replicas, nodes: Iterable[NodeId], *, quorate: bool = False) -> Replicas:
     """Cut `nodes` off: returned is their part, which has all that happened until now."""
     cut = sorted(nodes)
-    other = Replicas(replicas.make, members=tuple(cut), now=replicas.now)
+    other = Replicas(replicas.make, members=tuple(cut), now=replicas.now, is_persistent=replicas.is_persistent)
+    other.commands.clear()
     state = encode(replicas.engines[cut[0]].snapshot())
     for engine in other.engines.values():
         engine.restore(decode(state, engine.snapshot_type))

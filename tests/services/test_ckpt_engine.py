@@ -102,6 +102,9 @@ ROWS: list[tuple[str, m.Attributes, list[Request], Any, type[AisError]]] = [
         m.Open(2, "x", 7, attributes(retention_duration=float("nan"))),
         errors.InvalidParam,
     ),
+    ("no name", attributes(), [], m.Open(2, "", 7, attributes()), errors.InvalidParam),
+    ("NUL in the name", attributes(), [], m.Open(2, "x\0", 7, attributes()), errors.InvalidParam),
+    ("long name", attributes(), [], m.Open(2, "\u00e4" * 1025, 7, attributes()), errors.TooBig),
     ("not there", attributes(), [], m.Open(2, "x", READ), errors.NotExist),
     ("other attributes", attributes(), [], m.Open(2, "c", 7, attributes(max_sections=5)), errors.Exist),
     ("other flags", attributes(), [], m.Open(2, "c", 7, attributes(WEAK)), errors.Exist),
@@ -462,6 +465,17 @@ def test_when_the_active_replica_dies_the_next_one_confirms() -> None:
     assert other.message is None
     replicas.deliver_held()
     assert other.message == m.SectionCreated(b"3")
+
+
+@pytest.mark.parametrize("left", [(1,), (1, 2)])
+def test_without_quorum_nobody_takes_the_place_of_an_active_replica_that_did_not_confirm(left: tuple[int, ...]) -> None:
+    replicas = ready(attributes(ACTIVE))
+    opened(replicas, C)
+    replicas.holds_multicasts = True
+    answer = replicas.send(C, section())
+    replicas.change(left=left, quorate=False)
+    replicas.deliver_held()
+    assert type(refused(answer)) is errors.TimedOut
 
 
 def test_a_collocated_checkpoint_has_the_active_replica_it_was_given_until_that_node_dies() -> None:

@@ -3,12 +3,13 @@
 import msgspec
 import pytest
 
+from aisexec.sync import MEMBERSHIP_STEP
 from corosync_amf import errors
 from corosync_amf.ais import NodeId
-from corosync_amf.engine import Client, Done
+from corosync_amf.engine import Client, Done, Origin, Run
 from corosync_amf.services.ckpt import messages as m
 from corosync_amf.services.ckpt.engine import CkptEngine
-from corosync_amf.services.ckpt.entries import Begun, Changed, Content, Ended, JournalEntry
+from corosync_amf.services.ckpt.entries import Begun, Changed, Content, Ended, JournalEntry, Reached
 from corosync_amf.services.ckpt.persistence import RESTORED_SECONDS
 from corosync_amf.services.ckpt.shelf import CHUNK_BYTES, Shelf
 from corosync_amf.wire import decode, encode
@@ -46,18 +47,18 @@ class Journals:
                         engine = self.replicas.engines[node]
                         assert isinstance(engine, CkptEngine)
                         self.entries[node] = engine.contents()
-                    case m.BringJournal():
-                        self.bring(node)
+                    case m.BringJournal(asked):
+                        self.bring(node, asked)
             if order:
                 self.replicas.send(Client(node, 0), m.Stored(order))
         if self.replicas.commands:
             self.store()
 
-    def bring(self, node: NodeId) -> None:
+    def bring(self, node: NodeId, asked: int) -> None:
         shelf = Shelf()
         for entry in self.entries.get(node, []):
             shelf.add(entry)
-        for request in [*shelf.requests(), m.Restored(sorted(shelf.gone.items()))]:
+        for request in shelf.requests(asked):
             self.replicas.send(Client(node, 0), request)
 
 
@@ -106,6 +107,8 @@ def test_nobody_waits_for_a_node_that_is_gone() -> None:
     answer = put(replicas, s=b"1")
     journals.store(1, 2)
     replicas.change(left=[3])
+    assert answer.message is None  # it is promised when it is known on disk, too, that this membership goes on with it
+    journals.store(1, 2)
     assert answer.message == Done()
 
 
@@ -117,6 +120,24 @@ def test_what_waits_when_the_quorum_is_lost_has_an_unknown_outcome() -> None:
     assert type(refused(answer)) is errors.TimedOut
 
 
+def test_what_only_those_have_stored_who_are_left_without_quorum_has_an_unknown_outcome() -> None:
+    replicas, journals = started()
+    open_(replicas)
+    answer = put(replicas, s=b"1")
+    journals.store(1)
+    replicas.change(left=[2, 3], quorate=False)
+    assert type(refused(answer)) is errors.TimedOut
+
+
+def test_members_without_a_journal_have_a_change_too_when_it_is_answered() -> None:
+    replicas, journals = started()
+    open_(replicas)
+    answer = put(replicas, s=b"1")
+    journals.store()
+    assert answer.message == Done()
+    assert answer.safe
+
+
 def test_other_checkpoints_do_not_wait_for_journals() -> None:
     replicas, journals = started()
     plain = msgspec.structs.replace(KEPT, persistent=False)
@@ -125,7 +146,13 @@ def test_other_checkpoints_do_not_wait_for_journals() -> None:
         replicas.send(A, m.Open(number, name, 7, attributes))
         assert isinstance(replicas.send(A, m.CreateSection(number, b"s", b"")).message, m.SectionCreated)
     journals.store()
-    assert [type(entry).__name__ for entry in journals.entries[2]] == ["Begun", "Changed"]
+    assert [type(entry).__name__ for entry in journals.entries[2]] == [
+        "Reached",
+        "Begun",
+        "Reached",
+        "Changed",
+        "Reached",
+    ]
 
 
 def test_everything_comes_back_after_all_have_died() -> None:
@@ -162,7 +189,7 @@ def test_the_latest_version_of_all_journals_stands() -> None:
     open_(again)
     assert content(again) == {b"s": b"new"}
     after.store()
-    assert [type(entry) for entry in after.entries[1]] == [Begun, Content]
+    assert [type(entry) for entry in after.entries[1]] == [Begun, Content, Reached]
 
 
 def test_a_checkpoint_that_ended_while_a_node_was_away_stays_gone_and_a_later_one_of_its_name_stands() -> None:
@@ -184,31 +211,137 @@ def test_a_checkpoint_that_ended_while_a_node_was_away_stays_gone_and_a_later_on
     assert content(again) == {b"s": b"later"}
 
 
+def test_a_checkpoint_stays_gone_though_the_others_have_begun_their_journals_anew_since() -> None:
+    replicas, journals = started()
+    open_(replicas)
+    journals.store()
+    replicas.change(left=[3])
+    replicas.send(A, m.Unlink("c"))
+    journals.store(1, 2)
+    without, rest = started(journals, members=(1, 2))  # node 3 is still away
+    without.change(left=[2])
+    without.change(joined=[2])
+    rest.store(1, 2)
+    again, _ = started(rest)
+    assert type(refused(again.send(A, m.Open(1, "c", 3)))) is errors.NotExist
+
+
+def cut_off(replicas: Replicas, journals: Journals, node: NodeId, *requests: m.WriteBatch | m.Unlink) -> None:
+    """A node applies, and writes down, what nobody else ever gets; the others go on without it."""
+    journals.store()
+    engine = CkptEngine()
+    engine.restore(decode(encode(replicas.engines[node].snapshot()), m.Snapshot))
+    for order, request in enumerate(requests, replicas.order + 1):
+        for effect in engine.apply(request, Origin(Client(node, 7), order, order, replicas.now)):
+            if isinstance(effect, Run) and effect.node == node:
+                assert isinstance(effect.command, m.WriteJournal)
+                journals.entries[node] += effect.command.entries
+    replicas.order += MEMBERSHIP_STEP
+    replicas.change(left=[node])
+
+
+@pytest.mark.parametrize("node", [1, 3])
+def test_what_a_quorum_was_promised_stands_against_more_that_one_node_alone_had(node: NodeId) -> None:
+    replicas, journals = started()
+    writer, other = (Client(each, 7) for each in ((node, 2)))
+    for client in (writer, other):
+        open_(replicas, client)
+    put(replicas, other, s=b"before")
+    cut_off(replicas, journals, node, *[m.WriteBatch(1, [m.Change(b"s", b"alone %d" % each)]) for each in range(5)])
+    answer = put(replicas, other, s=b"promised")
+    journals.store()
+    assert answer.message == Done()
+    again, _ = started(journals)
+    open_(again)
+    assert content(again) == {b"s": b"promised"}
+
+
+def test_what_a_node_alone_had_unlinked_is_there() -> None:
+    replicas, journals = started()
+    open_(replicas)
+    open_(replicas, C)
+    put(replicas, s=b"kept")
+    cut_off(replicas, journals, 3, m.Unlink("c"))
+    journals.store()
+    again, _ = started(journals)
+    open_(again)
+    assert content(again) == {b"s": b"kept"}
+
+
+def test_what_a_part_without_quorum_makes_of_a_checkpoint_is_not_written_down() -> None:
+    replicas, journals = started()
+    open_(replicas)
+    put(replicas, s=b"1")
+    journals.store()
+    other = split(replicas, [3])
+    assert not [command for node, command in other.commands if node == 3]  # nobody has it open there, so it has ended
+    again, _ = started(journals, members=(3,))
+    open_(again, C)
+    assert content(again, C) == {b"s": b"1"}
+    other.change(quorate=True)
+    assert [type(command) for node, command in other.commands if node == 3] == [m.RewriteJournal]
+
+
 def test_nothing_is_opened_before_all_have_brought_their_journals() -> None:
     replicas = Replicas(CkptEngine, is_persistent=True)
+    asked = replicas.order
     assert type(refused(open_(replicas))) is errors.TryAgain
     for node in (1, 2):
-        replicas.send(Client(node, 0), m.Restored([]))
+        replicas.send(Client(node, 0), m.Restored(asked, (0, 0)))
     assert type(refused(open_(replicas))) is errors.TryAgain
     replicas.change(left=[3])
+    again = replicas.order
     assert type(refused(open_(replicas))) is errors.TryAgain
     for node in (1, 2):
-        replicas.send(Client(node, 0), m.Restored([]))
+        replicas.send(Client(node, 0), m.Restored(asked, (0, 0)))  # on its way since before
+    assert type(refused(open_(replicas))) is errors.TryAgain
+    for node in (1, 2):
+        replicas.send(Client(node, 0), m.Restored(again, (0, 0)))
     assert isinstance(open_(replicas).message, m.Opened)
 
 
 def test_nothing_is_settled_without_quorum() -> None:
-    replicas = Replicas(CkptEngine, members=(1,), is_persistent=True)
-    replicas.change(quorate=False)
-    replicas.send(Client(1, 0), m.Restored([]))
-    replicas.send(Client(1, 0), m.Restore("c", 5, 1, 0, KEPT, None, [], True, True))
+    replicas = Replicas(CkptEngine, members=(1,), is_persistent=True, begins_quorate=False)
+    asked = replicas.order
+    for request in brought(asked, (5, 6), b"older"):
+        replicas.send(Client(1, 0), request)
     replicas.change(joined=[2])
-    assert [(node, type(command)) for node, command in replicas.commands[-1:]] == [(2, m.BringJournal)]
-    section = m.SectionRecord(b"s", b"newer", 1, 0.0, None)
-    replicas.send(Client(2, 0), m.Restore("c", 5, 2, 1, KEPT, None, [section], True, True))
-    replicas.send(Client(2, 0), m.Restored([]))
+    assert [(node, command) for node, command in replicas.commands[-1:]] == [(2, m.BringJournal(asked))]
+    for request in brought(asked, (5, 7), b"newer"):
+        replicas.send(Client(2, 0), request)
     open_(replicas)
     assert content(replicas) == {b"s": b"newer"}
+
+
+def brought(asked: int, version: m.Version, *data: bytes) -> list[m.Restore | m.Restored]:
+    """What a node brings: a checkpoint in as many parts as there are data for its sections s, t, ..."""
+    sections = [m.SectionRecord(b"stu"[each : each + 1], part, each + 1, 0.0, None) for each, part in enumerate(data)]
+    parts = [
+        m.Restore(asked, version, "c", 1, each + 1, KEPT, None, [section], each == 0)
+        for each, section in enumerate(sections)
+    ]
+    return [*parts, m.Restored(asked, version)]
+
+
+def test_a_journal_of_a_higher_version_replaces_what_others_have_brought() -> None:
+    replicas = Replicas(CkptEngine, is_persistent=True)
+    asked = replicas.order
+    older, newer, empty = brought(asked, (5, 9), b"1", b"2"), brought(asked, (6, 6), b"3", b"4"), brought(asked, (5, 5))
+    for node, request in ((1, older[0]), (2, newer[0]), (1, older[1]), (2, newer[1]), (3, empty[0])):
+        replicas.send(Client(node, 0), request)
+    replicas.send(Client(1, 0), older[2])
+    replicas.send(Client(2, 0), newer[2])
+    open_(replicas)
+    assert content(replicas) == {b"s": b"3", b"t": b"4"}
+
+
+def test_an_empty_journal_of_a_higher_version_leaves_nothing() -> None:
+    replicas = Replicas(CkptEngine, members=(1, 2), is_persistent=True)
+    asked = replicas.order
+    for node, version, data in ((1, (5, 9), (b"1",)), (2, (6, 6), ())):
+        for request in brought(asked, version, *data):
+            replicas.send(Client(node, 0), request)
+    assert type(refused(replicas.send(A, m.Open(1, "c", 3)))) is errors.NotExist
 
 
 def test_who_dies_in_the_middle_of_bringing_is_replaced_by_another() -> None:
@@ -217,19 +350,28 @@ def test_who_dies_in_the_middle_of_bringing_is_replaced_by_another() -> None:
     put(replicas, a=b"1", b=b"2")
     journals.store()
     again = Replicas(CkptEngine, is_persistent=True, order=10_000)
-    first = m.SectionRecord(b"a", b"1", 1, 0.0, None)
-    shelf = Shelf()
-    for entry in journals.entries[2]:
-        shelf.add(entry)
-    (whole,) = shelf.requests()
-    part = msgspec.structs.replace(whole, sections=[first], is_last=False)
-    again.send(Client(3, 0), part)
+    again.send(Client(3, 0), brought(again.order, (10**6, 10**6), b"1")[0])
     again.change(left=[3])
     rest = Journals(again)
     rest.entries = journals.entries
     rest.store()
     open_(again)
     assert content(again) == {b"a": b"1", b"b": b"2"}
+
+
+def test_what_was_asked_for_in_a_former_membership_does_not_count() -> None:
+    replicas = Replicas(CkptEngine, is_persistent=True)
+    first, last, end = brought(replicas.order, (5, 5), b"1", b"2")
+    replicas.send(Client(1, 0), first)
+    replicas.change(left=[3])
+    asked = replicas.order
+    for request in (last, end):  # on their way since before
+        replicas.send(Client(1, 0), request)
+    for node in (2, 1):
+        for request in brought(asked, (5, 5), b"1", b"2"):
+            replicas.send(Client(node, 0), request)
+    open_(replicas)
+    assert content(replicas) == {b"s": b"1", b"t": b"2"}
 
 
 def test_a_restored_checkpoint_waits_a_while_to_be_opened() -> None:
@@ -253,7 +395,10 @@ def test_the_end_of_a_checkpoint_is_written_down() -> None:
     put(replicas, s=b"nobody keeps this")
     replicas.gone(A)
     journals.store()
-    assert [type(entry) for entry in journals.entries[1]] == [Begun, Ended, Begun, Ended]
+    assert [type(entry) for entry in journals.entries[1]] == [
+        *[Reached, Begun, Reached, Ended, Reached],
+        *[Begun, Reached, Ended, Reached],
+    ]
 
 
 def test_a_node_that_joins_or_gives_way_begins_its_journal_anew() -> None:
@@ -265,30 +410,30 @@ def test_a_node_that_joins_or_gives_way_begins_its_journal_anew() -> None:
     put(replicas, s=b"2")
     meet(replicas, other)
     journals.store()
-    assert [type(entry) for entry in journals.entries[3]] == [Begun, Content]
+    assert [type(entry) for entry in journals.entries[3]] == [Begun, Content, Reached]
     put(replicas, s=b"3")
     journals.store()
-    assert isinstance(journals.entries[3][-1], Changed)
+    assert [type(entry) for entry in journals.entries[3][-2:]] == [Changed, Reached]
 
 
 def test_large_checkpoints_are_brought_in_parts() -> None:
     shelf = Shelf()
     large = msgspec.structs.replace(KEPT, max_section_size=3_000_000, checkpoint_size=30_000_000)
-    shelf.add(Begun("c", 7, large))
+    shelf.add(Begun("c", large))
     records = [m.SectionRecord(b"%d" % number, bytes(3_000_000), number, 0.0, None) for number in range(1, 4)]
     shelf.add(Content("c", 3, 3, None, records))
-    requests = shelf.requests()
-    assert [(request.is_first, request.is_last, len(request.sections)) for request in requests] == [
-        (True, False, 1),
-        (False, False, 1),
-        (False, True, 1),
+    shelf.add(Reached((7, 8)))
+    *requests, last = shelf.requests(5)
+    assert [(request.is_first, len(request.sections)) for request in requests if isinstance(request, m.Restore)] == [
+        (True, 1),
+        (False, 1),
+        (False, 1),
     ]
+    assert last == m.Restored(5, (7, 8))
     assert all(len(encode(request)) < CHUNK_BYTES for request in requests)
 
 
-@pytest.mark.parametrize(
-    "message", [m.Restore("c", 1, 1, 1, KEPT, None, [], True, True), m.Restored([]), m.Stored(2**60)]
-)
+@pytest.mark.parametrize("message", [*brought(1, (1, 1), b"x"), m.Stored(2**60)])
 def test_only_executives_may_say_that(message: m.CkptRequest) -> None:
     replicas, _ = started()
     assert type(refused(replicas.send(A, message))) is errors.Access

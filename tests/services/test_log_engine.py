@@ -297,9 +297,21 @@ def test_operators_hear_once_that_a_node_cannot_write(replicas: Replicas) -> Non
     assert "node 2 cannot write its file: disk full" in notices(replicas)[0][1].text
     replicas.send(executive, m.FileState(stream, "disk full"))
     replicas.change(left=[2])
+    assert (notices(replicas)[-1][1].severity, notices(replicas)[-1][1].probable_cause) == (0, 16)
     replicas.change(joined=[2])
     replicas.send(executive, m.FileState(stream, "disk full"))
-    assert len(notices(replicas)) == 4
+    assert [notice.severity for _, notice in notices(replicas)] == [4, 0, 4, 0, 4]
+
+
+def test_what_was_said_of_a_file_is_over_when_its_stream_is(replicas: Replicas) -> None:
+    opened(replicas, ONE, "a", attributes())
+    write(replicas, ONE, b"x")
+    stream = appended(replicas)[0].file.stream
+    for node in (3, 2):
+        replicas.send(Client(node, 0), m.FileState(stream, "disk full"))
+    replicas.gone(ONE)
+    assert [notice.severity for _, notice in notices(replicas)] == [4, 4, 0, 0]
+    assert ["node 2" in notices(replicas)[2][1].text, "node 3" in notices(replicas)[3][1].text] == [True, True]
 
 
 def appended_file(replicas: Replicas) -> m.FileOf:
@@ -424,6 +436,22 @@ def test_attributes_that_stand_hold_for_those_who_come_back(split: tuple[Replica
     assert standing.events_for(THIRD) == [m.Filter(1, 0b111)]
     assert write(standing, THIRD, b"x", severity=0).message == m.Written(2)
     assert shown(standing, "a").attributes.file_name == "other"
+
+
+def test_a_node_that_cannot_write_comes_back_with_its_alarm(split: tuple[Replicas, Replicas]) -> None:
+    standing, lost = split
+    opened(standing, OTHER, "b", attributes("b"))
+    lost.send(THIRD, m.Open(3, "b", attributes("b")))
+    lost.send(THIRD, m.Open(2, "only there", attributes("c")))
+    for stream in (4, 5, 6):
+        lost.send(Client(3, 0), m.FileState(stream, "disk full"))
+    lost.send(Client(3, 0), m.FileState(5, ""))
+    merged(standing, lost, 3)
+    failing = [notice.notification_object for _, notice in notices(standing) if notice.probable_cause == 16]
+    assert failing == ["a", "only there"]
+    for stream in (4, 5, 6):
+        standing.send(Client(3, 0), m.FileState(stream, ""))
+    assert [notice.severity for _, notice in notices(standing) if notice.probable_cause == 16] == [4, 4, 0, 0]
 
 
 def test_a_remnant_speaks_only_for_its_own_node_and_only_once(split: tuple[Replicas, Replicas]) -> None:

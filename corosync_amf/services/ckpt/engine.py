@@ -111,8 +111,8 @@ class CkptEngine:
             case m.Restore():
                 self._persistence.restore(message, origin.client.node, self._registry)
                 return []
-            case m.Restored(gone):
-                return self._persistence.restored(gone, origin.client.node, self._quorate, origin, self._registry)
+            case m.Restored():
+                return self._persistence.restored(message, origin.client.node, self._quorate, origin, self._registry)
             case m.Stored(order):
                 return self._persistence.has_stored(origin.client.node, order)
             case _:
@@ -207,9 +207,8 @@ class CkptEngine:
         for checkpoint in self._registry.checkpoints.values():
             if checkpoint.active not in present:
                 checkpoint.active = None
-        effects += self._replication.ask_again(present, self._registry.checkpoints.get)
+        effects += self._replication.ask_again(present, change.quorate, self._registry.checkpoints.get)
         self._note_lives()
-        effects += self._persistence.flush(change.order)
         effects += self._persistence.membership(change, self._registry)
         self._registry.keepers = self._persistence.keepers
         return effects
@@ -238,8 +237,8 @@ class CkptEngine:
 
     def contents(self) -> list[JournalEntry]:
         """What a journal that begins now must hold. For the driver of the journal."""
-        kept = [each for each in self._registry.names.values() if each.attributes.persistent and not each.bringer]
-        return entries_of(sorted(kept, key=lambda each: each.number))
+        kept = [each for each in self._registry.names.values() if each.attributes.persistent]
+        return entries_of(sorted(kept, key=lambda each: each.number), self._persistence.version)
 
     def remnant(self, node: NodeId) -> m.Remnant:
         """See `Engine`."""

@@ -1,24 +1,34 @@
 """What stands in a journal of persistent checkpoints. Each entry names its checkpoint: names are theirs alone.
 
-A journal begins with the whole content (Begun and Content for each checkpoint), then the changes follow in their order.
+A journal begins with the whole content (Begun and Content for each checkpoint), then the changes follow in their order;
+behind each step stands how far it has come (Reached).
 """
 
 import msgspec
 
-from .messages import Attributes, SectionRecord
+from .messages import Attributes, SectionRecord, Version
 from .values import SectionChange
 
 
-class Entry(msgspec.Struct, frozen=True, tag=True, array_like=True, forbid_unknown_fields=True):
-    """One record."""
+class Record(msgspec.Struct, frozen=True, tag=True, array_like=True, forbid_unknown_fields=True):
+    """What a journal is made of."""
+
+
+class Reached(Record, frozen=True):
+    """What stands before this is all that there was at this version."""
+
+    version: Version
+
+
+class Entry(Record, frozen=True):
+    """Something about one checkpoint."""
 
     name: str
 
 
 class Begun(Entry, frozen=True):
-    """A checkpoint without content. `born` is its creation's place in the order: what was made later has more."""
+    """A checkpoint without content."""
 
-    born: int
     attributes: Attributes
 
 
@@ -56,7 +66,5 @@ class Retains(Entry, frozen=True):
 class Ended(Entry, frozen=True):
     """The checkpoint is gone, or has lost its name."""
 
-    born: int
 
-
-JournalEntry = Begun | Content | Changed | Expires | Retains | Ended
+JournalEntry = Begun | Content | Changed | Expires | Retains | Ended | Reached

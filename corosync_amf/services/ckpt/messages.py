@@ -17,6 +17,10 @@ from .values import (
     SectionsChosen,
 )
 
+Version = tuple[int, int]
+"""How far a journal has come: where in the order the last quorate membership began that it knows of, and the last place
+in the order whose changes it holds. Of two journals the one with the higher version has all that was promised."""
+
 
 class Tracking(IntEnum):
     """What the holder of a handle is told about changes by others."""
@@ -215,23 +219,27 @@ class Expire(Request, frozen=True):
 
 
 class Restore(Request, frozen=True):
-    """A node brings a persistent checkpoint in, as its journal has it, in one or several parts."""
+    """A node brings a persistent checkpoint in, as its journal has it at `version`, in one or several parts.
 
+    `asked` is that of the BringJournal that asked for it.
+    """
+
+    asked: int
+    version: Version
     name: str
-    born: int
     sequence: int
     births: int
     attributes: Attributes
     fence: int | None
     sections: "list[SectionRecord]"
     is_first: bool
-    is_last: bool
 
 
 class Restored(Request, frozen=True):
-    """A node has brought all that its journal holds; `gone` are (name, born) of what has ended."""
+    """A node has brought all that its journal holds."""
 
-    gone: list[tuple[str, int]]
+    asked: int
+    version: Version
 
 
 class Stored(Request, frozen=True):
@@ -412,7 +420,10 @@ class RewriteJournal(Message, frozen=True):
 
 
 class BringJournal(Message, frozen=True):
-    """Put what the journal held at the start of the executive into the order: Restore ..., Restored."""
+    """Put what the journal held at the start of the executive into the order: Restore ..., Restored. `asked` goes with
+    them: what was asked for in a former membership does not count."""
+
+    asked: int
 
 
 CkptCommand = WriteJournal | RewriteJournal | BringJournal
@@ -444,8 +455,6 @@ class CheckpointRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unkn
     active: NodeId | None
     closing: int
     sections: list[SectionRecord]
-    born: int = 0
-    bringer: NodeId = 0
 
 
 class HandleRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, order=True):
@@ -480,8 +489,11 @@ class PersistenceRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unk
 
     keepers: tuple[NodeId, ...] = ()
     is_settled: bool = False
+    is_followed: bool = False
+    version: Version = (0, 0)
+    asked: int = 0
     awaited: list[NodeId] = []
-    gone: list[tuple[str, int]] = []
+    bringer: NodeId = 0
     waiting: list[StoringRecord] = []
     stored: list[tuple[NodeId, int]] = []
 

@@ -5,12 +5,16 @@ journal, outside the order. A change of a WR_ALL_REPLICAS checkpoint is answered
 each says so through the order (Stored).
 
 A cluster that starts from nothing is not *settled*: each node brings the checkpoints of its journal into the order
-(Restore), of which the latest version stands; nobody opens anything before all members of a quorate membership have
-said that they are through (Restored). From then on journals follow the replicas: a node that joins writes its anew.
+(Restore), of which those of the journal with the highest version stand, and no others; nobody opens anything before all
+members of a quorate membership have said that they are through (Restored). From then on journals *follow* the replicas,
+as long as there is a quorum: what a part without one makes of a checkpoint is not written down. A node that joins, and
+all when there is a quorum again, write theirs anew.
+
+A journal's version (`messages.Version`) begins with the last quorate membership: a node that was cut off may have
+written down more than the others, of what nobody was promised, but those who went on as a quorum have a higher one.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from logging import INFO
 from typing import Final
 
@@ -19,7 +23,7 @@ from corosync_amf.engine import Client, Effect, Failed, Log, Membership, Origin,
 from corosync_amf.errors import TryAgain
 
 from . import messages as m
-from .entries import Begun, Changed, Ended, Expires, JournalEntry, Retains
+from .entries import Begun, Changed, Ended, Expires, JournalEntry, Reached, Retains
 from .registry import Registry, rearmed
 from .replication import outcome
 from .store import Checkpoint
@@ -31,16 +35,21 @@ OUTCOME_UNKNOWN: Final = Failed(ErrorCode.TIMEOUT, "the partition lost its quoru
 
 
 class Persistence:
-    """See the module. `keepers` are the members that have a journal, `awaited` those that have yet to bring theirs.
+    """See the module. `keepers` are the members that have a journal.
 
-    `waiting` are changes to be answered, with who must store them; `stored` is the order up to which a node has.
+    `version` is that of the journals that follow; until it is settled, the highest one that was brought, by `bringer`.
+    `awaited` have yet to bring what was `asked` for. `waiting` are changes to be answered, with who must store them;
+    `stored` is the order up to which a node has.
     """
 
     def __init__(self, state: m.PersistenceRecord) -> None:
         self.keepers = state.keepers
         self.is_settled = state.is_settled
+        self.is_followed = state.is_followed
+        self.version = state.version
+        self.asked = state.asked
         self.awaited = set(state.awaited)
-        self.gone = dict(state.gone)
+        self.bringer = state.bringer
         self.waiting = deque(state.waiting)
         self.stored = dict(state.stored)
         self._entries: list[JournalEntry] = []
@@ -50,8 +59,11 @@ class Persistence:
         return m.PersistenceRecord(
             self.keepers,
             self.is_settled,
+            self.is_followed,
+            self.version,
+            self.asked,
             sorted(self.awaited),
-            sorted(self.gone.items()),
+            self.bringer,
             list(self.waiting),
             sorted(self.stored.items()),
         )
@@ -66,7 +78,7 @@ class Persistence:
     def begun(self, checkpoint: Checkpoint) -> None:
         """A checkpoint was created."""
         if checkpoint.attributes.persistent:
-            self._entries.append(Begun(checkpoint.name, checkpoint.born, checkpoint.attributes))
+            self._entries.append(Begun(checkpoint.name, checkpoint.attributes))
 
     def changed(self, checkpoint: Checkpoint, time: float, changes: tuple[SectionChange, ...] = ()) -> None:
         """A change was counted, or (without changes) the fence moved."""
@@ -87,13 +99,17 @@ class Persistence:
     def ended(self, checkpoint: Checkpoint) -> None:
         """A checkpoint has lost its name, or is gone."""
         if checkpoint.attributes.persistent:
-            self._entries.append(Ended(checkpoint.name, checkpoint.born))
+            self._entries.append(Ended(checkpoint.name))
 
     def flush(self, order: int) -> list[Effect]:
         """Have written down what one request did."""
         if not self._entries:
             return []
         entries, self._entries = self._entries, []
+        if not self.is_followed:
+            return []
+        self.version = self.version[0], order
+        entries.append(Reached(self.version))
         return [Run(node, m.WriteJournal(order, entries)) for node in self.keepers]
 
     # ---- answers that wait for the journals
@@ -117,14 +133,17 @@ class Persistence:
         return self._ready()
 
     def _ready(self) -> list[Effect]:
+        """What is stored is no promise before it is so under the present membership: else a journal of a node that is
+        cut off, with a like version, may hold something else in its place."""
         effects: list[Effect] = []
         present, stored, waiting = frozenset(self.keepers), self.stored, self.waiting
         while waiting:
             first = waiting[0]
-            if any(node in present and stored.get(node, 0) < first.origin.order for node in first.nodes):
+            needed = max(first.origin.order, self.version[0])
+            if any(node in present and stored.get(node, 0) < needed for node in first.nodes):
                 break
             waiting.popleft()
-            effects.append(Reply(first.origin, outcome(first.created)))
+            effects.append(Reply(first.origin, outcome(first.created), True))  # those without a journal have it, too
         return effects
 
     # ---- members
@@ -137,74 +156,79 @@ class Persistence:
         self.stored = {node: order for node, order in self.stored.items() if node in self.keepers}
         for node in change.joined | change.left:
             self.stored.pop(node, None)
-        effects = self._ready()
-        if not change.quorate:
-            effects += [Reply(each.origin, OUTCOME_UNKNOWN) for each in self.waiting]
+        effects: list[Effect] = []
+        if not change.quorate:  # that those who are left have stored something does not make it last
+            effects = [Reply(each.origin, OUTCOME_UNKNOWN) for each in self.waiting]
             self.waiting.clear()
-        joined = [node for node in self.keepers if node in change.joined]
-        if self.is_settled:
-            return effects + [Run(node, m.RewriteJournal(change.order)) for node in joined]
-        if change.left:  # who is gone may have been in the middle of it: all begin again
-            for checkpoint in [each for each in registry.checkpoints.values() if each.bringer]:
-                registry.drop(checkpoint)
-            joined = list(self.keepers)
-        self.awaited = (self.awaited & set(self.keepers)) | set(joined)
-        effects += [Run(node, m.BringJournal()) for node in joined]
-        return effects + self._settled(change.quorate, change.order, change.time, registry)
+        return effects + (self._go_on(change) if self.is_settled else self._begin(change, registry))
+
+    def _go_on(self, change: Membership) -> list[Effect]:
+        """Have written down that a membership begins, and what it did."""
+        entries, self._entries = self._entries, []
+        was_followed, self.is_followed = self.is_followed, change.quorate
+        if not change.quorate:
+            return []
+        order = change.order
+        self.version = order, order
+        entries.append(Reached(self.version))
+        anew = change.joined if was_followed else self.keepers
+        effects: list[Effect] = [
+            Run(node, m.RewriteJournal(order) if node in anew else m.WriteJournal(order, entries))
+            for node in self.keepers
+        ]
+        return effects + self._ready()
 
     # ---- the beginning
 
+    def _begin(self, change: Membership, registry: Registry) -> list[Effect]:
+        """Have the journals brought: of those who join, or of all when somebody has left, perhaps in the middle."""
+        bringing = [node for node in self.keepers if node in change.joined]
+        self.awaited = (self.awaited & set(self.keepers)) | set(bringing)
+        if change.left or not self.asked:
+            _drop_all(registry)
+            self.version, self.bringer, self.asked = (0, 0), 0, change.order
+            bringing = list(self.keepers)
+            self.awaited = set(bringing)
+        effects: list[Effect] = [Run(node, m.BringJournal(self.asked)) for node in bringing]
+        return effects + self._settled(change.quorate, change.order, change.time, registry)
+
     def restore(self, message: m.Restore, node: NodeId, registry: Registry) -> None:
-        """A node brings a part of a checkpoint: the latest version stands."""
-        if self.is_settled:
+        """A node brings a part of a checkpoint."""
+        if not self._is_wanted(message, node, registry):
             return
-        present = registry.names.get(message.name)
+        checkpoint = registry.names.get(message.name)
         if message.is_first:
-            version = (message.born, message.sequence)
-            if present is not None:
-                if (present.born, present.sequence) >= version and present.bringer != node:
-                    return
-                registry.drop(present)
-            present = registry.add(message.name, message.attributes)
-            present.born, present.sequence, present.bringer = message.born, message.sequence, node
-            present.fence = message.fence
-            present.sections.clear()
-            present.size = 0
-        if (
-            present is None
-            or present.bringer != node
-            or (present.born, present.sequence)
-            != (
-                message.born,
-                message.sequence,
-            )
-        ):
-            return
-        present.put(message.sections)
-        present.births = message.births
-        if message.is_last:
-            present.bringer = 0
+            checkpoint = registry.add(message.name, message.attributes)
+            checkpoint.sequence, checkpoint.fence = message.sequence, message.fence
+            checkpoint.sections.clear()
+            checkpoint.size = 0
+        if checkpoint is not None:
+            checkpoint.put(message.sections)
+            checkpoint.births = message.births
 
     def restored(
-        self, gone: Iterable[tuple[str, int]], node: NodeId, quorate: bool, origin: Origin, registry: Registry
+        self, message: m.Restored, node: NodeId, quorate: bool, origin: Origin, registry: Registry
     ) -> list[Effect]:
         """A node has brought everything."""
-        if self.is_settled:
-            return []
-        self.awaited.discard(node)
-        for name, born in gone:
-            self.gone[name] = max(born, self.gone.get(name, 0))
+        self._is_wanted(message, node, registry)
+        if message.asked == self.asked:
+            self.awaited.discard(node)
         return self._settled(quorate, origin.order, origin.time, registry)
 
+    def _is_wanted(self, message: m.Restore | m.Restored, node: NodeId, registry: Registry) -> bool:
+        """Whether what the node brings stands so far: it has the highest version, or is the first of those that do."""
+        if self.is_settled or message.asked != self.asked:
+            return False
+        if not self.bringer or message.version > self.version:
+            _drop_all(registry)
+            self.version, self.bringer = message.version, node
+        return node == self.bringer
+
     def _settled(self, quorate: bool, order: int, time: float, registry: Registry) -> list[Effect]:
-        if self.awaited or not quorate:
+        if self.is_settled or self.awaited or not quorate:
             return []
-        self.is_settled = True
-        for name, born in sorted(self.gone.items()):
-            checkpoint = registry.names.get(name)
-            if checkpoint is not None and checkpoint.born <= born:
-                registry.drop(checkpoint)
-        self.gone.clear()
+        self.is_settled = self.is_followed = True
+        self.version, self.bringer, self.asked = (order, order), 0, 0
         effects: list[Effect] = []
         restored = list(registry.checkpoints.values())
         for checkpoint in restored:
@@ -213,3 +237,9 @@ class Persistence:
         if restored:
             effects.append(Log(INFO, f"CKPT: {len(restored)} persistent checkpoints are restored"))
         return effects + [Run(node, m.RewriteJournal(order)) for node in self.keepers]
+
+
+def _drop_all(registry: Registry) -> None:
+    """Nobody has any open, and no alarm is set for them, before it is settled."""
+    for checkpoint in list(registry.checkpoints.values()):
+        registry.drop(checkpoint)

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from corosync_amf.ais import NodeId
+from corosync_amf.checks import check_name
 from corosync_amf.engine import Alarm, Client, Effect, Origin
 from corosync_amf.errors import (
     Access,
@@ -87,7 +88,7 @@ class Registry:
     def open(self, message: Open, origin: Origin) -> tuple[Checkpoint, list[Effect]]:
         """Open, and create if need be.
 
-        Raises: InvalidParam, NotExist, Exist, NotSupported, NoResources.
+        Raises: InvalidParam, TooBig, NotExist, Exist, NotSupported, NoResources.
         """
         handles = self.handles.get(origin.client, {})
         checkpoint = self._existing(message, origin.client.node in self.keepers)
@@ -108,7 +109,8 @@ class Registry:
     def _existing(self, message: Open, is_kept: bool) -> Checkpoint | None:
         """The checkpoint that is there; None when it is to be created. `is_kept`: the node has a journal."""
         flags, attributes, checkpoint = message.open_flags, message.attributes, self.names.get(message.name)
-        if not message.name or not flags or flags & ~OPEN_FLAGS or bool(flags & CREATE) != (attributes is not None):
+        check_name(message.name)
+        if not flags or flags & ~OPEN_FLAGS or bool(flags & CREATE) != (attributes is not None):
             raise InvalidParam("flags and attributes do not fit together")
         if attributes is None:
             if checkpoint is None:
@@ -126,7 +128,6 @@ class Registry:
         if attributes is None or len(self.checkpoints) >= CHECKPOINTS_MAX:
             raise NoResources(f"the cluster has at most {CHECKPOINTS_MAX} checkpoints")
         checkpoint = self.add(name, attributes, origin.time)
-        checkpoint.born = origin.order
         self.begun.append(checkpoint)
         return checkpoint
 

@@ -15,6 +15,7 @@ from .values import CheckpointStatus, CreationFlags
 
 DONE: Final = Done()
 ACTIVE = int(CreationFlags.WR_ACTIVE_REPLICA)
+OUTCOME_UNKNOWN: Final = Failed(ErrorCode.TIMEOUT, "the partition lost its quorum before the active replica had it")
 
 
 class Replication:
@@ -97,13 +98,22 @@ class Replication:
         for origin in [origin for origin in self.waiting if origin.client == client]:
             del self.waiting[origin]
 
-    def ask_again(self, present: frozenset[NodeId], checkpoint_of: Callable[[int], Checkpoint | None]) -> list[Effect]:
-        """Ask the next active replica for what one that is gone did not confirm."""
+    def ask_again(
+        self, present: frozenset[NodeId], quorate: bool, checkpoint_of: Callable[[int], Checkpoint | None]
+    ) -> list[Effect]:
+        """Ask the next active replica for what one that is gone did not confirm.
+
+        A part without quorum has none that counts: its state may be replaced by one that lacks the change.
+        """
         effects: list[Effect] = []
         again: dict[NodeId, list[Origin]] = {}
         for origin in sorted(self.waiting):
             record = self.waiting[origin]
             if record.asked in present:
+                continue
+            if not quorate:
+                del self.waiting[origin]
+                effects.append(Reply(origin, OUTCOME_UNKNOWN))
                 continue
             checkpoint = checkpoint_of(record.checkpoint)
             active = None if checkpoint is None else self.active(checkpoint)

@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
-from .entries import Begun, Changed, Content, Ended, Expires, JournalEntry, Retains
-from .messages import Part, Restore, SectionRecord
+from .entries import Begun, Changed, Content, Ended, Expires, JournalEntry, Reached, Retains
+from .messages import Part, Restore, Restored, SectionRecord, Version
 from .store import Checkpoint
-from .values import CHECKPOINTS_MAX, SectionOperation
+from .values import SectionOperation
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 """Of sections in one request; a single section may be longer."""
@@ -16,32 +16,46 @@ OVERHEAD_BYTES: Final = 64
 
 
 class Shelf:
-    """The checkpoints of one journal; `gone` are those that ended, by name: the latest that is known to be gone."""
+    """The checkpoints of one journal, and its version."""
 
     def __init__(self) -> None:
         self.checkpoints: dict[str, Checkpoint] = {}
-        self.gone: dict[str, int] = {}
+        self.version: Version = (0, 0)
 
     def add(self, entry: JournalEntry) -> None:
         """Take the next entry. One that fits nothing is left out: its checkpoint is not in this journal."""
-        if isinstance(entry, Begun):
-            checkpoint = Checkpoint.made(0, entry.name, entry.attributes, 0.0)
-            checkpoint.born = entry.born
-            self.checkpoints[entry.name] = checkpoint
-            return
-        if isinstance(entry, Ended):
-            self.checkpoints.pop(entry.name, None)
-            self.gone[entry.name] = entry.born
-            if len(self.gone) > CHECKPOINTS_MAX:
-                del self.gone[min(self.gone, key=self.gone.__getitem__)]
-            return
-        found = self.checkpoints.get(entry.name)
-        if found is not None:
-            _fold(found, entry)
+        match entry:
+            case Reached(version):
+                self.version = version
+            case Begun(name, attributes):
+                self.checkpoints[name] = Checkpoint.made(0, name, attributes, 0.0)
+            case Ended(name):
+                self.checkpoints.pop(name, None)
+            case _:
+                found = self.checkpoints.get(entry.name)
+                if found is not None:
+                    _fold(found, entry)
 
-    def requests(self) -> list[Restore]:
+    def requests(self, asked: int) -> list[Restore | Restored]:
         """All of it, in parts that fit requests."""
-        return [request for name in sorted(self.checkpoints) for request in _parts_of(self.checkpoints[name])]
+        parts = [part for name in sorted(self.checkpoints) for part in self._parts_of(self.checkpoints[name], asked)]
+        return [*parts, Restored(asked, self.version)]
+
+    def _parts_of(self, checkpoint: Checkpoint, asked: int) -> list[Restore]:
+        return [
+            Restore(
+                asked,
+                self.version,
+                checkpoint.name,
+                checkpoint.sequence,
+                checkpoint.births,
+                checkpoint.attributes,
+                checkpoint.fence,
+                chunk,
+                index == 0,
+            )
+            for index, chunk in enumerate(chunked(checkpoint))
+        ]
 
 
 def _fold(checkpoint: Checkpoint, entry: Content | Changed | Expires | Retains) -> None:
@@ -76,24 +90,6 @@ def _change(checkpoint: Checkpoint, entry: Changed, time: float) -> None:
                 pass
 
 
-def _parts_of(checkpoint: Checkpoint) -> list[Restore]:
-    chunks = chunked(checkpoint)
-    return [
-        Restore(
-            checkpoint.name,
-            checkpoint.born,
-            checkpoint.sequence,
-            checkpoint.births,
-            checkpoint.attributes,
-            checkpoint.fence,
-            chunk,
-            index == 0,
-            index == len(chunks) - 1,
-        )
-        for index, chunk in enumerate(chunks)
-    ]
-
-
 def chunked(checkpoint: Checkpoint) -> list[list[SectionRecord]]:
     """The sections in chunks; one empty chunk when there are none."""
     chunks: list[list[SectionRecord]] = [[]]
@@ -108,10 +104,10 @@ def chunked(checkpoint: Checkpoint) -> list[list[SectionRecord]]:
     return chunks
 
 
-def entries_of(checkpoints: Iterable[Checkpoint]) -> list[JournalEntry]:
+def entries_of(checkpoints: Iterable[Checkpoint], version: Version) -> list[JournalEntry]:
     """The beginning of a journal that holds these."""
     entries: list[JournalEntry] = []
     for each in checkpoints:
-        entries.append(Begun(each.name, each.born, each.attributes))
+        entries.append(Begun(each.name, each.attributes))
         entries += [Content(each.name, each.sequence, each.births, each.fence, chunk) for chunk in chunked(each)]
-    return entries
+    return [*entries, Reached(version)]

@@ -109,10 +109,6 @@ class Checkpoint:
         self.fence: int | None = None
         self.active: NodeId | None = None
         self.closing = 0
-        self.born = 0
-        """The place of its creation in the order."""
-        self.bringer: NodeId = 0
-        """The node that is bringing it in from its journal; 0: it is complete."""
         self.handles: dict[tuple[Client, int], Handle] = {}
         self.trackers: list[Handle] = []
         self._expiring: list[tuple[float, bytes]] = []
@@ -132,7 +128,6 @@ class Checkpoint:
         checkpoint.linked, checkpoint.closing = record.linked, record.closing
         checkpoint.sequence, checkpoint.births = record.sequence, record.births
         checkpoint.fence, checkpoint.active = record.fence, record.active
-        checkpoint.born, checkpoint.bringer = record.born, record.bringer
         checkpoint.put(record.sections)
         return checkpoint
 
@@ -160,8 +155,6 @@ class Checkpoint:
             self.active,
             self.closing,
             [section.record() for section in self.sections.values()],
-            self.born,
-            self.bringer,
         )
 
     # ---- handles

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
 
-from corosync_amf.ais import NAME_BYTES_MAX, NodeId
+from corosync_amf.ais import NodeId
+from corosync_amf.checks import check_name
 from corosync_amf.engine import (
     Client,
     ClientGone,
@@ -29,7 +30,7 @@ from corosync_amf.engine import (
     Service,
 )
 from corosync_amf.engine import failed as refusal
-from corosync_amf.errors import AisError, BadFlags, InvalidParam, NotExist, TooBig
+from corosync_amf.errors import AisError, BadFlags, InvalidParam, NotExist
 
 from . import messages as m
 from .deadlock import cycle_of
@@ -273,7 +274,4 @@ def _check_open(message: m.Open) -> None:
     """Raises: BadFlags, InvalidParam, TooBig."""
     if message.open_flags & ~int(ResourceOpenFlags.CREATE):
         raise BadFlags(f"unknown flags: {message.open_flags:#x}")
-    if not message.name or "\0" in message.name:
-        raise InvalidParam("the name is empty, or has a NUL")
-    if len(message.name.encode()) > NAME_BYTES_MAX:
-        raise TooBig(f"the name is longer than {NAME_BYTES_MAX} bytes")
+    check_name(message.name)

@@ -34,5 +34,10 @@ def failing_notice(name: str, node: NodeId, problem: str) -> Notice:
     return _alarm(name, text, MAJOR if problem else CLEARED, FILE_ERROR)
 
 
+def forgotten_notice(name: str, node: NodeId) -> Notice:
+    """A node that could not write the file of a stream has gone, or the stream has: what was said of it is over."""
+    return _alarm(name, f"log stream {name}: node {node} writes its file no more", CLEARED, FILE_ERROR)
+
+
 def _alarm(name: str, text: str, severity: int, cause: int) -> Notice:
     return Notice(PROCESSING_ALARM, name, SERVICE_DN, CLASS_ID, text, severity, cause)

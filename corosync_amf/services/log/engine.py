@@ -37,7 +37,7 @@ from corosync_amf.engine import failed as refusal
 from corosync_amf.errors import Access, AisError, BadOperation, InvalidParam, NotSupported, TooBig, TryAgain
 
 from . import messages as m
-from .alarms import cleared_notice, failing_notice, full_notice
+from .alarms import cleared_notice, failing_notice, forgotten_notice, full_notice
 from .formats import Kind, Line
 from .limits import WALL_CLOCK_MAX
 from .streams import SEVERITIES_ALL, Registry, Stream
@@ -112,8 +112,9 @@ class LogEngine:
         """See `Engine`. What a lost node's clients had open is closed."""
         self._members = change.members
         present = frozenset(change.members) - change.left
-        self._failing = {(node, stream) for node, stream in self._failing if node in present}
-        effects: list[Effect] = []
+        streams = {stream.number: stream for stream in self._registry.streams.values()}
+        failing = [(node, streams[number]) for node, number in sorted(self._failing)]
+        effects = self._forgotten([each for each in failing if each[0] not in present])
         for client in sorted(self._registry.handles):
             if client.node not in present:
                 effects += self._client_gone(client)
@@ -141,7 +142,8 @@ class LogEngine:
     def remnant(self, node: NodeId) -> m.Remnant:
         """See `Engine`. How far every stream had come, and what the node's clients have open."""
         handles = [record for record in self._registry.handle_records() if record.client.node == node]
-        return m.Remnant(self._registry.stream_records(), handles)
+        failing = sorted(number for each, number in self._failing if each == node)
+        return m.Remnant(self._registry.stream_records(), handles, failing)
 
     def merge(self, remnant: m.Remnant, origin: Origin) -> list[Effect]:
         """See `Engine`. Streams of the node's clients are made again if they have gone; record numbers go on growing.
@@ -170,6 +172,8 @@ class LogEngine:
             stream = self._registry.streams.get(record.name)
             if stream is not None:
                 stream.records = max(stream.records, record.records)
+                if record.number in remnant.failing:
+                    effects += self._fails(stream, origin.client.node, "it could not before it came back, either")
         return effects
 
     # ---- opening, closing
@@ -189,7 +193,8 @@ class LogEngine:
     def _close(self, client: Client, numbers: Sequence[int]) -> list[Effect]:
         effects: list[Effect] = []
         for stream in self._registry.close(client, numbers):
-            self._failing = {(node, number) for node, number in self._failing if number != stream.number}
+            failing = [node for node, number in sorted(self._failing) if number == stream.number]
+            effects += self._forgotten([(node, stream) for node in failing])
             effects += [Run(node, m.CloseFile(stream.file)) for node in self._members]
             if stream.warned:
                 effects.append(Forward(Service.NTF, cleared_notice(stream.name)))
@@ -294,13 +299,22 @@ class LogEngine:
         """An executive can write a file no more, or again: operators hear of it once."""
         if origin.client.number:
             raise Access("only executives may say this")
-        key = (origin.client.node, message.stream)
         stream = next((each for each in self._registry.streams.values() if each.number == message.stream), None)
-        if stream is None or key[0] not in self._members or bool(message.problem) == (key in self._failing):
+        if stream is None or origin.client.node not in self._members:
+            return []
+        return self._fails(stream, origin.client.node, message.problem[:PROBLEM_BYTES_MAX])
+
+    def _fails(self, stream: Stream, node: NodeId, problem: str) -> list[Effect]:
+        key = (node, stream.number)
+        if bool(problem) == (key in self._failing):
             return []
         self._failing ^= {key}
-        problem = message.problem[:PROBLEM_BYTES_MAX]
-        return [Forward(Service.NTF, failing_notice(stream.name, key[0], problem))]
+        return [Forward(Service.NTF, failing_notice(stream.name, node, problem))]
+
+    def _forgotten(self, gone: Sequence[tuple[NodeId, Stream]]) -> list[Effect]:
+        """Nothing more will be heard of these nodes' files: the alarms about them are over."""
+        self._failing.difference_update((node, stream.number) for node, stream in gone)
+        return [Forward(Service.NTF, forgotten_notice(stream.name, node)) for node, stream in gone]
 
 
 def _warned(stream: Stream, *, refused: bool) -> list[Effect]:

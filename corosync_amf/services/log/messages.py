@@ -246,7 +246,9 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Remnant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a node brings along: how far every stream had come there, and what its clients have open."""
+    """What a node brings along: how far every stream had come there, what its clients have open, and the numbers of the
+    streams whose files it cannot write."""
 
     streams: list[StreamRecord]
     handles: list[HandleRecord]
+    failing: list[int] = []
