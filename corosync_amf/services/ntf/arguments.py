@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Any, Final, TypeVar
 
 from corosync_amf.errors import InvalidParam
-from corosync_amf.service import check_enum, check_int, check_name
+from corosync_amf.service import check_enum, check_int
 
 from . import records as r
 from .records import Record, Search, Terms
@@ -84,6 +84,14 @@ def _text(given: object, what: str) -> str:
     except UnicodeEncodeError:
         raise InvalidParam(f"{what} cannot be written in UTF-8") from None
     return given
+
+
+def _name(given: object, what: str) -> str:
+    """A name of any length. Raises: InvalidParam."""
+    name = _text(given, what)
+    if not name or "\0" in name:
+        raise InvalidParam(f"{what} must be text, not empty and without NUL")
+    return name
 
 
 def _time(given: object, what: str) -> float | None:
@@ -316,9 +324,13 @@ def _cause(number: int) -> ProbableCause | int:
 
 
 def filters_of(filters: object, *, needed: bool) -> tuple[Terms, ...]:
-    """Filters for the wire. Raises: InvalidParam: not filters, none though `needed`; TooBig: a name; NoResources."""
+    """Filters for the wire; `check_filters` says whether they keep to the limits.
+
+    Raises: InvalidParam: not filters, or none though `needed`.
+    """
     listed = _list(filters, "filters", _terms)
-    r.check_filters(listed, needed=needed)
+    if needed and not listed:
+        raise InvalidParam("at least one filter is needed")
     return listed
 
 
@@ -328,8 +340,8 @@ def _terms(given: object) -> Terms:
     return Terms(
         _enumerators(given.types, NotificationType, "types"),
         _enumerators(given.event_types, EventType, "event_types"),
-        _list(given.notification_objects, "notification_objects", lambda each: check_name(each, "notification_object")),
-        _list(given.notifying_objects, "notifying_objects", lambda each: check_name(each, "notifying_object")),
+        _list(given.notification_objects, "notification_objects", lambda each: _name(each, "notification_object")),
+        _list(given.notifying_objects, "notifying_objects", lambda each: _name(each, "notifying_object")),
         _list(given.class_ids, "class_ids", _class),
         _enumerators(given.severities, Severity, "severities"),
     )
