@@ -10,10 +10,24 @@ from corosync_amf.ais import NAME_BYTES_MAX
 from corosync_amf.errors import BadFlags, InvalidParam, TooBig
 from corosync_amf.session import check_timeout
 
-__all__ = ["check_bytes", "check_enum", "check_flags", "check_int", "check_name", "check_timeout"]
+__all__ = ["check_bytes", "check_enum", "check_flags", "check_int", "check_name", "check_text", "check_timeout"]
 
 E = TypeVar("E", bound=IntEnum)
 F = TypeVar("F", bound=IntFlag)
+
+
+def check_text(text: object, what: str = "name") -> str:
+    """Text that may be a name but for its length: `check_name` in two steps, for who has more to check before that.
+
+    Raises: InvalidParam: no text, empty, or with NUL.
+    """
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidParam(f"{what} must be text, not empty and without NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidParam(f"{what} cannot be written in UTF-8") from None
+    return text
 
 
 def check_name(name: object, what: str = "name") -> str:
@@ -21,15 +35,11 @@ def check_name(name: object, what: str = "name") -> str:
 
     Raises: InvalidParam: no text, empty, or with NUL; TooBig: longer.
     """
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise InvalidParam(f"{what} must be text, not empty and without NUL")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        raise InvalidParam(f"{what} cannot be written in UTF-8") from None
+    text = check_text(name, what)
+    size = len(text.encode())
     if size > NAME_BYTES_MAX:
         raise TooBig(f"{what} has {size} bytes; {NAME_BYTES_MAX} is the limit")
-    return name
+    return text
 
 
 def check_flags(value: object, kind: type[F], what: str = "flags") -> F:

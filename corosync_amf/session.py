@@ -396,6 +396,10 @@ def check_timeout(timeout: float | None) -> None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
         raise InvalidParam(f"timeout must be None or a number of seconds, 0 or more, not {timeout!r}")
+    try:
+        float(timeout)
+    except OverflowError:
+        raise InvalidParam("timeout is an int that no float can hold; None waits for ever") from None
 
 
 def _encoded(message: Message) -> msgspec.Raw:

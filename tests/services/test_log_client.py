@@ -215,9 +215,11 @@ async def test_refused_openings_tell_why(cluster: Logging) -> None:
                 await service.stream_open(*arguments)
         with pytest.raises(errors.TimedOut):
             await service.stream_open("calls", timeout=0)
-        for timeout in (-1, float("nan"), "long"):
+        for timeout in (-1, float("nan"), "long", 10**400):
             with pytest.raises(errors.InvalidParam):
                 await service.stream_open("calls", timeout=timeout)
+            with pytest.raises(errors.InvalidParam):
+                await service.stream_open("x" * 2049, timeout=timeout)
         for number in range(63):
             await service.stream_open(f"s{number}", LogFileCreateAttributes(f"s{number}"))
         with pytest.raises(errors.NoResources):
@@ -234,6 +236,8 @@ BAD_RECORDS: list[tuple[Any, dict[str, Any], type[AisError]]] = [
     (LogRecord(b"", None), {}, errors.InvalidParam),  # type: ignore[arg-type]
     (LogRecord(b"", GenericHeader("", Severity.INFO)), {}, errors.InvalidParam),
     (LogRecord(b"", GenericHeader("u" * 2049, Severity.INFO)), {}, errors.TooBig),
+    (LogRecord(b"", GenericHeader("u" * 2049, Severity.INFO), -1.0), {}, errors.InvalidParam),
+    (LogRecord(b"", GenericHeader("u" * 2049, Severity.INFO, (1, 2))), {}, errors.InvalidParam),  # type: ignore[arg-type]
     (LogRecord(b"", GenericHeader("u", 9)), {}, errors.InvalidParam),  # type: ignore[arg-type]
     (LogRecord(b"", GenericHeader("u", Severity.INFO, (1, 2))), {}, errors.InvalidParam),  # type: ignore[arg-type]
     (LogRecord(b"", GenericHeader("u", Severity.INFO), -1.0), {}, errors.InvalidParam),
@@ -241,6 +245,21 @@ BAD_RECORDS: list[tuple[Any, dict[str, Any], type[AisError]]] = [
     (LogRecord(b"", ALARM), {}, errors.InvalidParam),
     (b"x" * 65_536, {}, errors.TooBig),
 ]
+
+
+async def test_a_wrong_notification_header_is_refused_before_a_long_one(cluster: Logging) -> None:
+    async with cluster.on() as service, service.stream_open(STREAM_ALARM) as stream:
+        long = "x" * 2049
+        for header in (
+            NotificationHeader(1, 0x4001, long, ""),
+            NotificationHeader(1, 0x4001, long, "b", (1, 2)),  # type: ignore[arg-type]
+            NotificationHeader(1, 0x4001, long, "b", None, -1.0),
+        ):
+            with pytest.raises(errors.InvalidParam):
+                await stream.write_log(LogRecord(b"", header))
+        for header in (NotificationHeader(1, 0x4001, long, "b"), NotificationHeader(1, 0x4001, "a", long)):
+            with pytest.raises(errors.TooBig):
+                await stream.write_log(LogRecord(b"", header))
 
 
 async def test_impossible_records_are_refused(cluster: Logging) -> None:

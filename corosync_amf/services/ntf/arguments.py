@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
+from corosync_amf.checks import check_enum, check_int, check_text
 from corosync_amf.errors import InvalidParam
-from corosync_amf.service import check_enum, check_int
 
 from . import records as r
 from .records import Record, Search, Terms
@@ -84,14 +84,6 @@ def _text(given: object, what: str) -> str:
     except UnicodeEncodeError:
         raise InvalidParam(f"{what} cannot be written in UTF-8") from None
     return given
-
-
-def _name(given: object, what: str) -> str:
-    """A name of any length. Raises: InvalidParam."""
-    name = _text(given, what)
-    if not name or "\0" in name:
-        raise InvalidParam(f"{what} must be text, not empty and without NUL")
-    return name
 
 
 def _time(given: object, what: str) -> float | None:
@@ -340,8 +332,8 @@ def _terms(given: object) -> Terms:
     return Terms(
         _enumerators(given.types, NotificationType, "types"),
         _enumerators(given.event_types, EventType, "event_types"),
-        _list(given.notification_objects, "notification_objects", lambda each: _name(each, "notification_object")),
-        _list(given.notifying_objects, "notifying_objects", lambda each: _name(each, "notifying_object")),
+        _list(given.notification_objects, "notification_objects", lambda each: check_text(each, "notification_object")),
+        _list(given.notifying_objects, "notifying_objects", lambda each: check_text(each, "notifying_object")),
         _list(given.class_ids, "class_ids", _class),
         _enumerators(given.severities, Severity, "severities"),
     )
