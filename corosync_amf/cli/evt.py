@@ -3,13 +3,12 @@
 import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
-from .listing import named, output_option, print_rows, table
+from .listing import named, output_option, print_rows, printable, table, when
 
 if TYPE_CHECKING:
     from corosync_amf.services import evt
@@ -103,7 +102,7 @@ def publish(
     channel: str, data: str, pattern: tuple[str, ...], priority: int, retention: float, publisher: str, create: bool
 ) -> None:
     """Publish DATA (- reads it from standard input) to CHANNEL and print the event's id."""
-    content = sys.stdin.buffer.read() if data == "-" else data.encode()
+    content = sys.stdin.buffer.read() if data == "-" else data.encode(errors="surrogateescape")
     attributes = {"patterns": pattern, "priority": priority, "retention_time": retention, "publisher_name": publisher}
     click.echo(anyio.run(_publish, channel, content, create, attributes))
 
@@ -157,18 +156,13 @@ def _line(event: "evt.Event", output: str) -> str:
             "data": text,
         }
         return json.dumps(facts)
-    stamp = "-" if published is None else _time(published)
-    head = [stamp, str(attributes.event_id), str(attributes.priority), attributes.publisher_name or "-"]
-    return "  ".join([*head, _patterns(attributes.patterns) or "-", text])
+    head = [when(published), str(attributes.event_id), str(attributes.priority), attributes.publisher_name or "-"]
+    return printable("  ".join([*head, _patterns(attributes.patterns) or "-", text]))
 
 
 def _retained(event: "RetainedEvent") -> list[Any]:
-    times = _time(event.publish_time), _time(event.retained_until)
+    times = when(event.publish_time), when(event.retained_until)
     return [event.event_id, *times, event.priority, event.data_size, event.publisher_name, _patterns(event.patterns)]
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).isoformat(" ", "milliseconds")
 
 
 def _patterns(patterns: Sequence[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -52,9 +53,26 @@ def shown(data: bytes) -> str:
     return text if text.isprintable() else repr(data)
 
 
+def printable(text: str) -> str:
+    """Text from applications on one line: what would end it, or speak to the terminal, as `\\n`, `\\x1b` ..."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def when(time: float | None) -> str:
+    """A point of local time in words; in seconds since the epoch where the calendar does not reach."""
+    if time is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(time).isoformat(" ", "milliseconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{time:.0f}"
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return " ".join(map(str, value)) or "-"
-    return str(value)
+        return " ".join(printable(str(each)) for each in value) or "-"
+    return printable(str(value))

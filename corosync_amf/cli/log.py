@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import click
 
-from .listing import output_option, table
+from .listing import output_option, printable, table
 
 if TYPE_CHECKING:
     from corosync_amf.services.log import StreamStatus
@@ -52,7 +52,7 @@ def show(stream: str, output: str) -> None:
         return
     width = max(map(len, fields))
     for name, value in fields.items():
-        click.echo(f"{name:{width}}  {', '.join(value) if isinstance(value, list) else value}")
+        click.echo(f"{name:{width}}  {printable(', '.join(value) if isinstance(value, list) else str(value))}")
 
 
 @command.command("read")

@@ -115,6 +115,7 @@ async def test_checkpoints_are_listed_shown_read_and_unlinked(cluster: Loopback)
         assert lines[1].split() == ["call-17", "8", "answered"]
         assert lines[2].split() == ["b'\\xff'", "1", "b'\\x00'"]
         assert await printed(cluster, "ckpt", "read", "calls", "call-17") == "answered"
+        assert await printed(cluster, "ckpt", "read", "calls", os.fsdecode(b"\xff")) == "\0"
         assert await printed(cluster, "ckpt", "unlink", "calls") == "calls: unlinked\n"
         for words in (("show", "calls"), ("read", "calls"), ("purge", "calls")):
             assert isinstance((await amf(cluster, "ckpt", *words)).exception, errors.NotExist)

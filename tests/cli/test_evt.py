@@ -85,6 +85,19 @@ async def test_what_one_command_publishes_another_follows(cluster: Loopback) -> 
     assert json.loads(out)["data"] == "sda1 full"
 
 
+async def test_any_data_is_one_line_to_who_follows(cluster: Loopback) -> None:
+    words = ["--retention", "60", "--publisher", "me"]
+    async with (
+        evt.initialize(address=cluster.nodes[1].address) as service,
+        service.channel_open("odd", ALL),
+    ):
+        for data in ("two\nlines\x1b[31m", os.fsdecode(b"\xff")):
+            assert (await amf(cluster, "publish", "odd", data, *words))[0] == 0
+        code, out, _ = await amf(cluster, "follow", "odd", "--count", "2")
+        assert code == 0
+        assert [line.split()[-1] for line in out.splitlines()] == ["two\\nlines\\x1b[31m", "\ufffd"]
+
+
 async def test_errors_are_one_line(cluster: Loopback) -> None:
     for words in (["show", "nowhere"], ["purge", "nowhere"], ["unlink", "nowhere"], ["publish", "nowhere", "x"]):
         code, out, error = await amf(cluster, *words)
