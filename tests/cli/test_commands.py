@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from corosync_amf.cli import COMMANDS, cli
+from corosync_amf.cli import COMMANDS, cli, code_of
+from corosync_amf.cli.listing import table
 from corosync_amf.cli.objects import known, resolve, short
 from corosync_amf.cli.status import as_json, as_table, exit_code
-from corosync_amf.errors import NotExist
+from corosync_amf.errors import NotExist, TimedOut, TryAgain
 from tests.cli.statuses import APP, CSI, GROUP, INSTANCE, UNITS, shop
 
 MODULES_OF_VERSION_MAX = 130
@@ -71,6 +72,18 @@ def test_without_an_executive_one_line_says_so(tmp_path: Path, words: list[str])
     assert done.stderr.startswith("error: ")
     assert "no.sock" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_exit_codes_tell_what_was_wanting() -> None:
+    assert [
+        code_of(error) for error in (NotExist("x"), TryAgain("busy"), OSError("x"), TimedOut("no answer in 1 s"))
+    ] == [1, 1, 1, 3]
+    assert code_of(TryAgain("partition has no quorum")) == 5
+    assert code_of(TimedOut("no answer in 1 s: partition has no quorum")) == 5
+
+
+def test_cells_of_a_table_are_on_one_line_and_do_not_speak_to_the_terminal() -> None:
+    assert table(["NAME", "N"], [["a\nb\x1b[31m\u202e", 1]]).splitlines()[1].split() == ["a\\nb\\x1b[31m\\u202e", "1"]
 
 
 def test_usual_names_of_objects() -> None:
