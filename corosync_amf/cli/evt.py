@@ -69,8 +69,11 @@ async def _show(name: str, output: str) -> None:
 @click.option("--count", type=click.IntRange(1), help="End after so many events.")
 @output_option
 def follow(channel: str, pattern: tuple[str, ...], count: int | None, output: str) -> None:
-    """Print the events of CHANNEL, those that it retains first, one on each line."""
-    anyio.run(_follow, channel, pattern, count, output)
+    """Print the events of CHANNEL, those that it retains first, one on each line, until interrupted."""
+    try:
+        anyio.run(_follow, channel, pattern, count, output)
+    except KeyboardInterrupt:
+        pass
 
 
 async def _follow(name: str, prefixes: Sequence[str], count: int | None, output: str) -> None:

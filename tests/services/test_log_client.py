@@ -392,6 +392,21 @@ async def test_a_stream_can_be_followed(cluster: Logging) -> None:
                 assert [await anext(lines), await anext(lines)] == ["4 IN new", "5 IN newer"]
 
 
+async def test_a_stream_without_a_record_can_be_followed(cluster: Logging) -> None:
+    async with cluster.on(2) as there, there.follow(STREAM_SYSTEM) as lines, anyio.create_task_group() as tasks:
+
+        async def write_when_it_is_asked_for() -> None:
+            await anyio.wait_all_tasks_blocked()
+            async with there.stream_open(STREAM_SYSTEM) as stream:
+                await stream.write_log("the first")
+
+        tasks.start_soon(write_when_it_is_asked_for)
+        with anyio.fail_after(5):
+            assert (await anext(lines)).endswith('"the first"')
+        with pytest.raises(errors.NotExist):
+            await anext(there.follow("nothing"))
+
+
 async def test_a_file_that_cannot_be_written_loses_nothing_elsewhere(cluster: Logging) -> None:
     (cluster.directory / "1" / "phone").mkdir(parents=True)
     (cluster.directory / "1" / "phone" / "calls.log").symlink_to("/etc/passwd")

@@ -212,13 +212,14 @@ class LogService(ServiceClient):
         return await reader.first()
 
     def follow(self, name: str, lines: int = 10) -> Following[str]:
-        """Iterate over the last lines of a stream's file on this node, and then over those that are added.
+        """Iterate over the last lines of a stream's file on this node, and then over those that are added. A file that
+        is not there yet is waited for.
 
-        Raises, at the first item: as `tail`.
+        Raises: InvalidParam; and at the first item: NotExist (SA_AIS_ERR_NOT_EXIST): no such stream.
         """
         self.check_open()
         reader = Reader(self, name, check_int(lines, "lines", maximum=10_000))
-        return Following(reader.first, reader.more, lambda: None)
+        return Following(reader.first_of_all, reader.more, lambda: None)
 
     # ---- for Stream
 
