@@ -1,6 +1,5 @@
 """`amf evt list|show|follow|publish|purge|unlink`: an operator's view of event channels."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from .listing import named, output_option, print_rows, printable, table, when
+from .listing import as_data, as_item, is_data, named, output_option, print_rows, printable, table, when
 
 if TYPE_CHECKING:
     from corosync_amf.services import evt
@@ -57,8 +56,8 @@ async def _show(name: str, output: str) -> None:
     opened = [[each.node_id, each.client, _rights(each.open_flags), each.subscriptions] for each in openers]
     titles = ["ID", "PUBLISHED", "UNTIL", "PRIORITY", "BYTES", "PUBLISHER", "PATTERNS"]
     events = [_retained(each) for each in retained]
-    if output == "json":
-        click.echo(json.dumps({"openers": named(heads, opened), "retained": named(titles, events)}, indent=2))
+    if is_data(output):
+        click.echo(as_data(output, {"openers": named(heads, opened), "retained": named(titles, events)}))
     else:
         click.echo(table(heads, opened) + "\n\n" + table(titles, events))
 
@@ -149,7 +148,7 @@ async def _unlink(name: str) -> None:
 def _line(event: "evt.Event", output: str) -> str:
     attributes, text = event.attributes_get(), event.data_get().decode(errors="replace")
     published = attributes.publish_time
-    if output == "json":
+    if is_data(output):
         facts = {
             "id": attributes.event_id,
             "published": published,
@@ -158,7 +157,7 @@ def _line(event: "evt.Event", output: str) -> str:
             "patterns": [pattern.decode(errors="replace") for pattern in attributes.patterns],
             "data": text,
         }
-        return json.dumps(facts)
+        return as_item(output, facts)
     head = [when(published), str(attributes.event_id), str(attributes.priority), attributes.publisher_name or "-"]
     return printable("  ".join([*head, _patterns(attributes.patterns) or "-", text]))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import click
 
-from .listing import output_option, printable, table, when
+from .listing import as_data, as_item, is_data, output_option, printable, table, when
 
 if TYPE_CHECKING:
     from corosync_amf.services.ntf import Filter, Notification
@@ -49,7 +49,9 @@ def list_command(
     if alarms:
         types += TYPES[:2]
     found = anyio.run(_list, types, objects, begin, count)
-    click.echo(as_json(found) if output == "json" else as_table(found))
+    shown = as_data(output, [plain(each) for each in found]) if is_data(output) else as_table(found)
+    if shown:
+        click.echo(shown)
 
 
 async def _list(
@@ -80,7 +82,7 @@ async def _list(
 def show_command(identifier: int, output: str) -> None:
     """Show everything that notification ID says."""
     found = anyio.run(_show, identifier)
-    click.echo(json.dumps(plain(found), indent=2) if output == "json" else as_lines(found))
+    click.echo(as_data(output, plain(found)) if is_data(output) else as_lines(found))
 
 
 async def _show(identifier: int) -> "Notification":
@@ -121,7 +123,7 @@ async def _follow(types: tuple[str, ...], objects: tuple[str, ...], count: int |
             if isinstance(each, ntf.NotificationDiscarded):
                 click.echo(f"{len(each.identifiers)} of type {each.type.name} came too fast and are left out", err=True)
                 continue
-            click.echo(json.dumps(plain(each)) if output == "json" else _line(each))
+            click.echo(as_item(output, plain(each)) if is_data(output) else _line(each))
             shown += 1
             if shown == count:
                 return
@@ -210,11 +212,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no such numbers
     return value.name if isinstance(value, IntEnum) else value
-
-
-def as_json(found: "list[Notification]") -> str:
-    """A JSON array of them."""
-    return json.dumps([plain(each) for each in found], indent=2)
 
 
 def as_table(found: "list[Notification]") -> str:
