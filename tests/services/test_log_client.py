@@ -203,6 +203,16 @@ async def test_impossible_openings_are_refused(arguments: tuple[Any, ...], error
         assert type(caught.value) is error
 
 
+async def test_a_path_may_go_up_again_but_not_out(cluster: Logging) -> None:
+    async with cluster.on() as service:
+        for path, shortest in (("a/../b", "b"), ("./a//b/.", "a/b"), ("a/b/../..", ".")):
+            attributes = LogFileCreateAttributes("x", path)
+            async with service.stream_open("x", attributes) as stream:
+                assert stream.attributes.log_file_path_name == shortest
+                async with service.stream_open("x", LogFileCreateAttributes("x", shortest)):
+                    pass  # the same attributes
+
+
 async def test_refused_openings_tell_why(cluster: Logging) -> None:
     async with cluster.on() as service, service.stream_open("calls", CALLS):
         for arguments, error in (
