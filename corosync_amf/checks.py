@@ -13,20 +13,30 @@ E = TypeVar("E", bound=IntEnum)
 F = TypeVar("F", bound=IntFlag)
 
 
+def check_text(text: object, what: str = "name") -> str:
+    """Text that may be a name but for its length: `check_name` in two steps, for who has more to check before that.
+
+    Raises: InvalidParam: no text, empty, or with NUL.
+    """
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidParam(f"{what} must be text, not empty and without NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidParam(f"{what} cannot be written in UTF-8") from None
+    return text
+
+
 def check_name(name: object, what: str = "name") -> str:
     """A name: text of 1 to 2048 bytes in UTF-8, without NUL.
 
     Raises: InvalidParam: no text, empty, or with NUL; TooBig: longer.
     """
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise InvalidParam(f"{what} must be text, not empty and without NUL")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        raise InvalidParam(f"{what} cannot be written in UTF-8") from None
+    text = check_text(name, what)
+    size = len(text.encode())
     if size > NAME_BYTES_MAX:
         raise TooBig(f"{what} has {size} bytes; {NAME_BYTES_MAX} is the limit")
-    return name
+    return text
 
 
 def check_flags(value: object, kind: type[F], what: str = "flags") -> F:
@@ -87,3 +97,7 @@ def check_timeout(timeout: float | None) -> None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
         raise InvalidParam(f"timeout must be None or a number of seconds, 0 or more, not {timeout!r}")
+    try:
+        float(timeout)
+    except OverflowError:
+        raise InvalidParam("timeout is an int that no float can hold; None waits for ever") from None

@@ -68,6 +68,7 @@ class Connection:
         "_socket",
         "_waiting",
         "client",
+        "has_ended",
         "node_id",
         "node_name",
     )
@@ -80,6 +81,8 @@ class Connection:
         self._either: select.epoll | None = None
         self._waiting: int | None = None
         self._broken = ""
+        self.has_ended = False
+        """The executive takes no more; `receive` gives what it said before, and then raises."""
         self.node_id = 0
         self.node_name = ""
         self.client = 0
@@ -142,6 +145,7 @@ class Connection:
             self.interrupt()  # who waits must wait for room, too
         except OSError as error:
             outgoing.clear()
+            self.has_ended = True
             if error.errno not in ENDED:  # else `receive` finds the end, and what the executive said before it
                 self._broken = f"the connection is broken ({error.strerror})"
 

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Final, Self
 import msgspec
 
 from corosync_amf.checks import check_bytes
-from corosync_amf.engine import Request, Service
-from corosync_amf.errors import AisError, BadHandle, InvalidParam, TooBig, TryAgain
+from corosync_amf.engine import Done, Request, Service
+from corosync_amf.errors import AisError, BadHandle, InvalidParam, TooBig, TryAgain, Unavailable
 from corosync_amf.messaging import HEAD_BYTES_MAX, MESSAGE_BYTES_MAX, PACK_BYTES, Packed, pack
 from corosync_amf.service import Events, ServiceClient
 from corosync_amf.session import Session
@@ -39,6 +39,7 @@ class Sending:
     """Packs messages to one destination with one guarantee and hands the packs over.
 
     `make(destination, is_safe, count, data)` makes the request of a pack. `has_room`: flow control is off.
+    `refusal`: why the executive takes no more from this session; then there is never room again.
     """
 
     __slots__ = (
@@ -53,10 +54,12 @@ class Sending:
         "_under_way_packs",
         "_waiters",
         "has_room",
+        "refusal",
     )
 
     def __init__(self, session: Session, service: Service, make: Make) -> None:
         self.has_room = True
+        self.refusal: Unavailable | None = None
         self._session = session
         self._service = service
         self._make = make
@@ -134,16 +137,24 @@ class Sending:
     def _arrived(self, size: int, answer: msgspec.Raw | None) -> None:
         self._under_way_bytes -= size
         self._under_way_packs -= 1
+        if answer is not None:
+            try:
+                self._session.read(answer, Done)
+            except Unavailable as error:
+                self.refusal = error
+            except AisError:
+                pass  # for every other reason the library has refused it before
         self._look()
 
     def _look(self) -> None:
-        self.has_room = self._under_way_bytes < UNDER_WAY_BYTES_MAX and self._under_way_packs < UNDER_WAY_PACKS_MAX
-        while self.has_room and self._waiters:
+        has_room = self._under_way_bytes < UNDER_WAY_BYTES_MAX and self._under_way_packs < UNDER_WAY_PACKS_MAX
+        self.has_room = has_room and self.refusal is None
+        while (has_room or self.refusal is not None) and self._waiters:
             self._session.wake(self._waiters.popleft())
 
     async def room(self) -> None:
-        """Return when there is room. Raises: as `add`."""
-        while not self.has_room:
+        """Return when there is room, or never will be. Raises: as `add`."""
+        while not self.has_room and self.refusal is None:
             waiter = Waiter()
             self._waiters.append(waiter)
             try:
@@ -278,13 +289,15 @@ class GroupClient(ServiceClient, ABC):
     # ---- multicasting
 
     def has_room(self) -> bool:
-        """Whether flow control is off."""
+        """Whether flow control is off. Raises: Unavailable: what was multicast came from a node that was locked."""
         if not self.sending.has_room:
             self.session.poll()
+        if self.sending.refusal is not None:
+            raise self._unavailable(Unavailable(self.sending.refusal.reason))
         return self.sending.has_room
 
     async def multicast(self, destination: Any, messages: bytes | Sequence[bytes], is_safe: bool) -> None:
-        """Hand checked messages over when flow control allows. Raises: TryAgain; BadHandle; Library."""
+        """Hand checked messages over when flow control allows. Raises: TryAgain; Unavailable; BadHandle; Library."""
         sending = self.sending
         while not self.has_room():
             if not self.retry:
@@ -330,7 +343,7 @@ def check_messages(message: object) -> bytes | Sequence[bytes]:
     if not message:
         raise InvalidParam("no message")
     if set(map(type, message)) != {bytes}:
-        return [check_bytes(each, MESSAGE_BYTES_MAX, "a message") for each in message]
+        message = [check_bytes(each, what="a message") for each in message]
     longest = max(map(len, message))
     if longest > MESSAGE_BYTES_MAX:
         raise TooBig(f"a message has {longest} bytes; {MESSAGE_BYTES_MAX} is the limit")

@@ -161,9 +161,11 @@ class EventClient:
         async def open() -> Self:
             agreed = negotiate(cls.versions[-1] if version is ... else version, cls.versions) if cls.versions else ""
             callbacks = check_callbacks(events, cls.callback)
+            if not isinstance(retry, bool):
+                raise InvalidParam(f"retry must be a bool, not {retry!r}")
             is_shared = session is not None and not session.is_attached(cls.service)
             used = session if is_shared else await cls.connection(address)
-            client = cls(used, version=agreed, callbacks=callbacks, retry=bool(retry), owner=not is_shared)
+            client = cls(used, version=agreed, callbacks=callbacks, retry=retry, owner=not is_shared)
             client.attach()
             try:
                 await client.begin()

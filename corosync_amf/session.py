@@ -173,9 +173,9 @@ class Session(EventSession):
 
         def finish(answer: msgspec.Raw | None) -> Any:
             if outcome is None:
-                return self._read(answer, reply)
+                return self.read(answer, reply)
             try:
-                value = self._read(answer, reply)
+                value = self.read(answer, reply)
             except AisError as error:
                 return outcome(error)
             return outcome(value)
@@ -259,7 +259,7 @@ class Session(EventSession):
             if late is not None:
                 self._give_up(call, reply, late)
             raise
-        return self._read(call.answer, reply)
+        return self.read(call.answer, reply)
 
     async def _ask(self, service: Service, encoded: msgspec.Raw, reply: type[T]) -> T:
         self._check()
@@ -267,12 +267,12 @@ class Session(EventSession):
         self._calls[self._bundles.ask(service, encoded)] = call
         self._flush_soon()
         await self._turns.until(call)
-        return self._read(call.answer, reply)
+        return self.read(call.answer, reply)
 
     def _give_up(self, call: Call, reply: type[T], late: Callable[[T], object]) -> None:
         def arrived(answer: msgspec.Raw | None) -> None:
             try:
-                late(self._read(answer, reply))
+                late(self.read(answer, reply))
             except AisError:
                 pass  # it did not happen, or cannot be undone any more
 
@@ -281,7 +281,8 @@ class Session(EventSession):
         else:
             call.arrived = arrived
 
-    def _read(self, answer: msgspec.Raw | None, reply: type[T]) -> T:
+    def read(self, answer: msgspec.Raw | None, reply: type[T]) -> T:
+        """What the executive has answered; None: it will not any more. Raises: what it says; Library."""
         if answer is None:
             raise self._turns.error()
         try:
@@ -332,6 +333,8 @@ class Session(EventSession):
             return
         for frame in self._bundles.empty():
             self._connection.send(frame)
+        if self._connection.has_ended:
+            self._turns.receive_now()  # who only sends learns it, too
 
     def _flush_soon(self) -> None:
         if not self._flush_is_due:

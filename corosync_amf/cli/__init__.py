@@ -18,6 +18,10 @@ COMMANDS: Final = {
 }
 """Each command's module in this package. A module with one command calls it `command`, else `COMMANDS[name]`."""
 
+NOT_SETTLED: Final = 3
+NO_QUORUM: Final = 5
+"""Exit codes."""
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is asked for."""
@@ -44,7 +48,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def main() -> None:
-    """The entry point of `amf`: errors are one line on stderr and exit code 1, unless --debug asks for more."""
+    """The entry point of `amf`: errors are one line on stderr, unless --debug asks for more, and an exit code."""
     from corosync_amf.errors import AisError
 
     try:
@@ -53,4 +57,13 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        sys.exit(code_of(error))
+
+
+def code_of(error: Exception) -> int:
+    """The exit code: 5, it did not happen for want of a quorum; 3, there was not enough time; else 1."""
+    from corosync_amf.errors import TimedOut, TryAgain
+
+    if isinstance(error, TimedOut | TryAgain) and "no quorum" in error.reason:
+        return NO_QUORUM
+    return NOT_SETTLED if isinstance(error, TimedOut) else 1

@@ -7,8 +7,9 @@ import anyio
 import click
 
 from corosync_amf.ais import AdminOperation
-from corosync_amf.errors import TimedOut, TryAgain
+from corosync_amf.errors import TimedOut
 
+from . import NOT_SETTLED
 from .objects import INSTANCE, resolve
 
 OPERATIONS: Final = {
@@ -21,8 +22,6 @@ OPERATIONS: Final = {
     "restart": (AdminOperation.RESTART, "Terminate and instantiate OBJECT, with the same work afterwards."),
     "repaired": (AdminOperation.REPAIRED, "Say that a failed OBJECT is repaired."),
 }
-NOT_SETTLED: Final = 3
-NO_QUORUM: Final = 5
 
 
 def _command(name: str, operation: AdminOperation, text: str) -> click.Command:
@@ -52,7 +51,4 @@ async def _operate(name: str, operation: AdminOperation, wait: float) -> None:
             for line in lines[-5:]:
                 click.echo(f"  {line}", err=True)
             sys.exit(NOT_SETTLED)
-        except TryAgain as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(NO_QUORUM if "quorum" in error.reason else 1)
     click.echo(f"{dn}: {operation.name.lower().replace('_', '-')} done")

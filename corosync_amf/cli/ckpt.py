@@ -1,12 +1,13 @@
 """`amf ckpt list|show|read|unlink`: an operator's view of checkpoints."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import anyio
 import click
 
-from .listing import output_option, print_facts, print_rows, shown
+from .listing import output_option, print_facts, print_rows, printable, shown
 
 if TYPE_CHECKING:
     from corosync_amf.services.ckpt.client import CkptService
@@ -102,7 +103,7 @@ async def _read(name: str, section: str | None, output: str) -> None:
 
     async with ckpt.initialize() as service, service.checkpoint_open(name, ckpt.OpenFlags.READ) as checkpoint:
         if section is not None:
-            (data,) = await checkpoint.read([ckpt.IoVector(section)])
+            (data,) = await checkpoint.read([ckpt.IoVector(os.fsencode(section))])
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             return
@@ -127,4 +128,4 @@ async def _unlink(name: str) -> None:
 
     async with ckpt.initialize() as service:
         await service.checkpoint_unlink(name)
-    click.echo(f"{name}: unlinked")
+    click.echo(f"{printable(name)}: unlinked")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from .listing import output_option, print_facts, print_rows
+from .listing import as_item, is_data, output_option, print_facts, print_rows
 
 if TYPE_CHECKING:
     from corosync_amf.services.clm.messages import NodeInfo, Nodes, Operate
@@ -25,7 +25,7 @@ def command() -> None:
 def list_(output: str) -> None:
     """List the nodes that are or were here, with their admin state."""
     found = anyio.run(_nodes)
-    if output == "table":
+    if not is_data(output):
         word = "quorate" if found.quorate else "NO QUORUM"
         click.echo(f"view {found.view_number}, {sum(each.member for each in found.nodes)} members, {word}\n")
     rows = [(each.name, each.node_id or None, each.address or None, _state(each), each.admin) for each in found.nodes]
@@ -74,21 +74,33 @@ def show(node: str, output: str) -> None:
 
 
 @command.command("follow")
-def follow() -> None:
+@output_option
+def follow(output: str) -> None:
     """Print the present view and each change, a line each, until interrupted."""
     try:
-        anyio.run(_follow)
+        anyio.run(_follow, output)
     except KeyboardInterrupt:
         pass
 
 
-async def _follow() -> None:
+async def _follow(output: str) -> None:
     from corosync_amf.services import clm
 
     async with clm.initialize() as service, service.views() as views:
         async for event in views:
             view = event.view
-            names = " ".join(each.cluster_node.node_name for each in view.notifications if each.cluster_node.member)
+            members = [each.cluster_node.node_name for each in view.notifications if each.cluster_node.member]
+            if is_data(output):
+                facts = {
+                    "view_number": view.view_number,
+                    "step": event.step.name.lower(),
+                    "members": members,
+                    "quorate": view.quorate,
+                    "reason": event.reason,
+                }
+                click.echo(as_item(output, facts))
+                continue
+            names = " ".join(members)
             quorum = "quorate" if view.quorate else "no quorum"
             click.echo(f"view {view.view_number}  {event.step.name.lower()}  {names}  {quorum}  {event.reason}")
 

@@ -1,15 +1,13 @@
 """`amf evt list|show|follow|publish|purge|unlink`: an operator's view of event channels."""
 
-import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
-from .listing import named, output_option, print_rows, table
+from .listing import as_data, as_item, is_data, named, output_option, print_rows, printable, table, when
 
 if TYPE_CHECKING:
     from corosync_amf.services import evt
@@ -58,8 +56,8 @@ async def _show(name: str, output: str) -> None:
     opened = [[each.node_id, each.client, _rights(each.open_flags), each.subscriptions] for each in openers]
     titles = ["ID", "PUBLISHED", "UNTIL", "PRIORITY", "BYTES", "PUBLISHER", "PATTERNS"]
     events = [_retained(each) for each in retained]
-    if output == "json":
-        click.echo(json.dumps({"openers": named(heads, opened), "retained": named(titles, events)}, indent=2))
+    if is_data(output):
+        click.echo(as_data(output, {"openers": named(heads, opened), "retained": named(titles, events)}))
     else:
         click.echo(table(heads, opened) + "\n\n" + table(titles, events))
 
@@ -70,8 +68,11 @@ async def _show(name: str, output: str) -> None:
 @click.option("--count", type=click.IntRange(1), help="End after so many events.")
 @output_option
 def follow(channel: str, pattern: tuple[str, ...], count: int | None, output: str) -> None:
-    """Print the events of CHANNEL, those that it retains first, one on each line."""
-    anyio.run(_follow, channel, pattern, count, output)
+    """Print the events of CHANNEL, those that it retains first, one on each line, until interrupted."""
+    try:
+        anyio.run(_follow, channel, pattern, count, output)
+    except KeyboardInterrupt:
+        pass
 
 
 async def _follow(name: str, prefixes: Sequence[str], count: int | None, output: str) -> None:
@@ -103,7 +104,7 @@ def publish(
     channel: str, data: str, pattern: tuple[str, ...], priority: int, retention: float, publisher: str, create: bool
 ) -> None:
     """Publish DATA (- reads it from standard input) to CHANNEL and print the event's id."""
-    content = sys.stdin.buffer.read() if data == "-" else data.encode()
+    content = sys.stdin.buffer.read() if data == "-" else data.encode(errors="surrogateescape")
     attributes = {"patterns": pattern, "priority": priority, "retention_time": retention, "publisher_name": publisher}
     click.echo(anyio.run(_publish, channel, content, create, attributes))
 
@@ -147,7 +148,7 @@ async def _unlink(name: str) -> None:
 def _line(event: "evt.Event", output: str) -> str:
     attributes, text = event.attributes_get(), event.data_get().decode(errors="replace")
     published = attributes.publish_time
-    if output == "json":
+    if is_data(output):
         facts = {
             "id": attributes.event_id,
             "published": published,
@@ -156,19 +157,14 @@ def _line(event: "evt.Event", output: str) -> str:
             "patterns": [pattern.decode(errors="replace") for pattern in attributes.patterns],
             "data": text,
         }
-        return json.dumps(facts)
-    stamp = "-" if published is None else _time(published)
-    head = [stamp, str(attributes.event_id), str(attributes.priority), attributes.publisher_name or "-"]
-    return "  ".join([*head, _patterns(attributes.patterns) or "-", text])
+        return as_item(output, facts)
+    head = [when(published), str(attributes.event_id), str(attributes.priority), attributes.publisher_name or "-"]
+    return printable("  ".join([*head, _patterns(attributes.patterns) or "-", text]))
 
 
 def _retained(event: "RetainedEvent") -> list[Any]:
-    times = _time(event.publish_time), _time(event.retained_until)
+    times = when(event.publish_time), when(event.retained_until)
     return [event.event_id, *times, event.priority, event.data_size, event.publisher_name, _patterns(event.patterns)]
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).isoformat(" ", "milliseconds")
 
 
 def _patterns(patterns: Sequence[bytes]) -> str:

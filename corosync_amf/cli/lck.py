@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import click
 
-from .listing import output_option, print_rows
+from .listing import output_option, print_rows, printable
 
 if TYPE_CHECKING:
     from anyio.abc import Process
@@ -82,7 +82,7 @@ async def _purge(name: str) -> None:
     ):
         before = (await service.resource_describe(name)).status.orphaned
         await resource.lock_purge()
-    click.echo(f"{name}: purged, there were {before} orphans")
+    click.echo(f"{printable(name)}: purged, there were {before} orphans")
 
 
 @command.command("run", context_settings={"ignore_unknown_options": True})
@@ -112,7 +112,7 @@ async def _run(name: str, words: Sequence[str], no_queue: bool, shared: bool, wa
             async with resource.lock(mode, flags, timeout=wait) as lock:
                 return await _hold(service, lock, words)
         except lck.NotQueued:
-            click.echo(f"error: {name} is locked by somebody else", err=True)
+            click.echo(f"error: {printable(name)} is locked by somebody else", err=True)
             return 1
 
 

@@ -1,12 +1,11 @@
 """`amf log`: an operator's view of LOG: which streams there are, what stands in them, what they let through."""
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import click
 
-from .listing import output_option, print_facts, table
+from .listing import as_data, as_item, is_data, output_option, print_facts, table
 
 if TYPE_CHECKING:
     from corosync_amf.services.log import StreamStatus
@@ -33,8 +32,8 @@ def command() -> None:
 def list_streams(output: str) -> None:
     """List all streams of the cluster."""
     statuses = anyio.run(_streams, None)
-    if output == "json":
-        click.echo(json.dumps([shown(status) for status in statuses], indent=2))
+    if is_data(output):
+        click.echo(as_data(output, [shown(status) for status in statuses]))
         return
     columns = ("STREAM", "FILE", "RECORDS", "BYTES", "WHEN FULL", "OPEN", "LETS THROUGH")
     click.echo(table(columns, [_row(status) for status in statuses]))
@@ -52,18 +51,25 @@ def show(stream: str, output: str) -> None:
 @command.command("read")
 @_STREAM
 @_LINES
-def read(stream: str, lines: int) -> None:
+@output_option
+def read(stream: str, lines: int, output: str) -> None:
     """Print the last lines of a stream's file on this node (64 KiB at most)."""
-    anyio.run(_read, stream, lines)
+    found = anyio.run(_read, stream, lines)
+    if output == "json" or output == "yaml":
+        click.echo(as_data(output, found))
+        return
+    for line in found:
+        click.echo(_line(line, output))
 
 
 @command.command("follow")
 @_STREAM
 @_LINES
-def follow(stream: str, lines: int) -> None:
+@output_option
+def follow(stream: str, lines: int, output: str) -> None:
     """Print the last lines, and then what is added, until interrupted."""
     try:
-        anyio.run(_follow, stream, lines)
+        anyio.run(_follow, stream, lines, output)
     except KeyboardInterrupt:
         pass
 
@@ -103,20 +109,19 @@ async def _streams(stream: str | None) -> "list[StreamStatus]":
         return await service.streams(None if stream is None else full_name(stream))
 
 
-async def _read(stream: str, lines: int) -> None:
+async def _read(stream: str, lines: int) -> list[str]:
     from corosync_amf.services import log
 
     async with log.initialize(events=log.Callback(0)) as service:
-        for line in await service.tail(full_name(stream), lines):
-            click.echo(line)
+        return await service.tail(full_name(stream), lines)
 
 
-async def _follow(stream: str, lines: int) -> None:
+async def _follow(stream: str, lines: int, output: str) -> None:
     from corosync_amf.services import log
 
     async with log.initialize(events=log.Callback(0)) as service, service.follow(full_name(stream), lines) as added:
         async for line in added:
-            click.echo(line)
+            click.echo(_line(line, output))
 
 
 async def _write(stream: str, text: str, severity: str) -> None:
@@ -157,6 +162,10 @@ def shown(status: "StreamStatus") -> dict[str, Any]:
         "severities": [severity.name.lower() for severity in status.severities],
         "format": attributes.log_file_fmt,
     }
+
+
+def _line(line: str, output: str) -> str:
+    return as_item(output, line) if is_data(output) else line
 
 
 def file_of(status: "StreamStatus") -> str:

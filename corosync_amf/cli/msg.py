@@ -1,12 +1,11 @@
 """`amf msg list|show|send|get|purge|unlink`: an operator's view of MSG."""
 
-import json
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import click
 
-from .listing import output_option, table
+from .listing import as_data, is_data, output_option, printable, table
 
 if TYPE_CHECKING:
     from corosync_amf.services import msg
@@ -44,8 +43,8 @@ async def _list(output: str) -> None:
     grouped = [
         {"group": each.name, "policy": each.policy.name, "queues": each.queues, "open": each.open} for each in groups
     ]
-    if output == "json":
-        click.echo(json.dumps({"queues": found, "groups": grouped}, indent=2))
+    if is_data(output):
+        click.echo(as_data(output, {"queues": found, "groups": grouped}))
         return
     click.echo(table(["QUEUE", "OPEN ON", "MESSAGES", "USED", "SIZE"], [list(each.values()) for each in found]))
     if grouped:
@@ -86,24 +85,24 @@ def _show_queue(name: str, status: "msg.QueueStatus", output: str) -> None:
         for priority, each in enumerate(status.usage)
     ]
     flags = status.creation_flags.name or "NONE"
-    if output == "json":
+    if is_data(output):
         facts = {"retention_time": status.retention_time, "close_time": status.close_time}
-        click.echo(json.dumps({"queue": name, "creation_flags": flags, **facts, "usage": usage}, indent=2))
+        click.echo(as_data(output, {"queue": name, "creation_flags": flags, **facts, "usage": usage}))
         return
     state = "open" if status.close_time is None else "closed"
     kept = "for ever" if status.retention_time is None or status.creation_flags else f"{status.retention_time:g} s"
-    click.echo(f"queue {name}: {state}, kept {kept} when it is closed")
+    click.echo(f"queue {printable(name)}: {state}, kept {kept} when it is closed")
     click.echo(table(["PRIORITY", "MESSAGES", "USED", "SIZE"], [list(each.values()) for each in usage]))
 
 
 def _show_group(name: str, view: "msg.GroupView", output: str) -> None:
     queues = [each.queue_name for each in view.notifications]
-    if output == "json":
-        click.echo(json.dumps({"group": name, "policy": view.policy.name, "queues": queues}, indent=2))
+    if is_data(output):
+        click.echo(as_data(output, {"group": name, "policy": view.policy.name, "queues": queues}))
         return
-    click.echo(f"queue group {name}: {view.policy.name}, {len(queues)} queues")
+    click.echo(f"queue group {printable(name)}: {view.policy.name}, {len(queues)} queues")
     for queue in queues:
-        click.echo(f"  {queue}")
+        click.echo(f"  {printable(queue)}")
 
 
 @command.command("send")
@@ -134,7 +133,7 @@ def get(queue: str) -> None:
 
 
 async def _get(name: str) -> None:
-    from corosync_amf.errors import Busy
+    from corosync_amf.errors import Busy, NotExist, TimedOut
     from corosync_amf.services import msg
 
     async with msg.initialize() as service:
@@ -143,7 +142,10 @@ async def _get(name: str) -> None:
         except Busy:
             raise Busy(f"queue {name!r} is open: its messages go to the process that has it") from None
         async with opened as queue:
-            message = await queue.message_get(timeout=0)
+            try:
+                message = await queue.message_get(timeout=0)
+            except TimedOut as error:
+                raise NotExist(error.reason) from None  # nobody has waited
             click.echo(message.data)
     if message.sender_id is not None:
         click.echo("the sender waits for a reply, which it will not get", err=True)
@@ -161,7 +163,7 @@ async def _purge(name: str) -> None:
 
     async with msg.initialize() as service:
         count = await service.queue_purge(name)
-    click.echo(f"{name}: {count} messages discarded")
+    click.echo(f"{printable(name)}: {count} messages discarded")
 
 
 @command.command("unlink")

@@ -1,6 +1,7 @@
 """`amf ntf`: notifications and alarms, read, followed and sent by an operator."""
 
 import json
+import math
 import re
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import click
 
-from .listing import output_option, table
+from .listing import as_data, as_item, is_data, output_option, printable, table, when
 
 if TYPE_CHECKING:
     from corosync_amf.services.ntf import Filter, Notification
@@ -48,7 +49,9 @@ def list_command(
     if alarms:
         types += TYPES[:2]
     found = anyio.run(_list, types, objects, begin, count)
-    click.echo(as_json(found) if output == "json" else as_table(found))
+    shown = as_data(output, [plain(each) for each in found]) if is_data(output) else as_table(found)
+    if shown:
+        click.echo(shown)
 
 
 async def _list(
@@ -79,7 +82,7 @@ async def _list(
 def show_command(identifier: int, output: str) -> None:
     """Show everything that notification ID says."""
     found = anyio.run(_show, identifier)
-    click.echo(json.dumps(plain(found), indent=2) if output == "json" else as_lines(found))
+    click.echo(as_data(output, plain(found)) if is_data(output) else as_lines(found))
 
 
 async def _show(identifier: int) -> "Notification":
@@ -120,7 +123,7 @@ async def _follow(types: tuple[str, ...], objects: tuple[str, ...], count: int |
             if isinstance(each, ntf.NotificationDiscarded):
                 click.echo(f"{len(each.identifiers)} of type {each.type.name} came too fast and are left out", err=True)
                 continue
-            click.echo(json.dumps(plain(each)) if output == "json" else _line(each))
+            click.echo(as_item(output, plain(each)) if is_data(output) else _line(each))
             shown += 1
             if shown == count:
                 return
@@ -183,11 +186,12 @@ def _filters(types: tuple[str, ...], objects: tuple[str, ...]) -> "list[Filter]"
 
 def moment(text: str, now: float) -> float:
     """What --since means: so long ago, or a point of local time, in seconds since the epoch."""
-    if span := _SPAN.fullmatch(text):
-        return now - float(span[1]) * _SECONDS[span[2]]
     try:
+        if span := _SPAN.fullmatch(text):
+            datetime.fromtimestamp(point := now - float(span[1]) * _SECONDS[span[2]])
+            return point
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (OverflowError, ValueError, OSError):
         raise click.BadParameter(f"{text!r} is neither a span like 10m nor a time", param_hint="--since") from None
 
 
@@ -205,12 +209,9 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such numbers
     return value.name if isinstance(value, IntEnum) else value
-
-
-def as_json(found: "list[Notification]") -> str:
-    """A JSON array of them."""
-    return json.dumps([plain(each) for each in found], indent=2)
 
 
 def as_table(found: "list[Notification]") -> str:
@@ -223,13 +224,11 @@ def as_lines(found: "Notification") -> str:
     shown = {name: value for name, value in plain(found).items() if value not in (None, "", [])}
     shown["event_time"] = when(found.event_time)
     width = max(map(len, shown)) + 2
-    lines = [f"{name:{width}}{value if isinstance(value, str) else json.dumps(value)}" for name, value in shown.items()]
+    lines = [
+        f"{name:{width}}{printable(value) if isinstance(value, str) else json.dumps(value)}"
+        for name, value in shown.items()
+    ]
     return "\n".join([type(found).__name__, *(f"  {line}" for line in lines)])
-
-
-def when(time: float | None) -> str:
-    """A point of local time in words."""
-    return "-" if time is None else datetime.fromtimestamp(time).isoformat(" ", "milliseconds")
 
 
 def _row(notification: "Notification") -> tuple[str, ...]:
@@ -245,5 +244,5 @@ def _row(notification: "Notification") -> tuple[str, ...]:
 
 def _line(notification: "Notification") -> str:
     severity = severity_of(notification)
-    line = "  ".join(_row(notification)).rstrip()
+    line = printable("  ".join(_row(notification))).rstrip()
     return click.style(line, fg=_COLOURS.get(severity)) if severity and sys.stdout.isatty() else line

@@ -1,6 +1,5 @@
 """`amf status [OBJECT]`: one snapshot of the cluster, as a table or JSON, once or again and again."""
 
-import json
 import sys
 from enum import IntEnum
 from typing import Any, Final
@@ -12,7 +11,7 @@ import msgspec
 from corosync_amf.ais import Assignment
 from corosync_amf.services.amf.messages import Status, UnitStatus
 
-from .listing import aligned, output_option
+from .listing import aligned, as_data, is_data, output_option
 from .objects import INSTANCE, resolve, short
 
 DEGRADED: Final = 4
@@ -37,7 +36,7 @@ async def _show(name: str | None, watch: bool, output: str) -> int:
             status = await service.status()
             if name is not None:
                 status = await service.status(resolve(status, name, INSTANCE))
-            text = as_json(status) if output == "json" else as_table(status)
+            text = as_data(output, plain(status)) if is_data(output) else as_table(status)
             if not watch:
                 click.echo(text)
                 return exit_code(status)
@@ -53,16 +52,12 @@ def exit_code(status: Status) -> int:
     return 0 if well else DEGRADED
 
 
-def as_json(status: Status) -> str:
-    """The status as JSON; enumerators by name, lists as they are. `version` names the schema."""
-    return json.dumps(_named(status), indent=2)
-
-
-def _named(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The status for programs: enumerators by name, lists as they are. `version` names the schema."""
     if isinstance(value, msgspec.Struct):
-        return {name: _named(getattr(value, name)) for name in value.__struct_fields__}
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, (tuple, list)):
-        return [_named(item) for item in value]
+        return [plain(item) for item in value]
     return value.name if isinstance(value, IntEnum) else value
 
 

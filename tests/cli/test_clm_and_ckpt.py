@@ -70,9 +70,10 @@ async def test_nodes_are_listed_locked_and_unlocked(cluster: Loopback) -> None:
     assert isinstance(unknown.exception, errors.NotExist)
 
 
-async def test_changes_of_the_membership_can_be_followed(cluster: Loopback) -> None:
+@pytest.mark.parametrize("output", ["table", "json"])
+async def test_changes_of_the_membership_can_be_followed(cluster: Loopback, output: str) -> None:
     lines: list[str] = []
-    command = ["-c", "from corosync_amf.cli import main; main()", "clm", "follow"]
+    command = ["-c", "from corosync_amf.cli import main; main()", "clm", "follow", "-o", output]
     env = {**os.environ, "COROSYNC_AMF_SOCKET": cluster.nodes[1].address, "PYTHONUNBUFFERED": "1"}
     async with await anyio.open_process([sys.executable, *command], env=env) as process:
         assert process.stdout is not None
@@ -90,6 +91,12 @@ async def test_changes_of_the_membership_can_be_followed(cluster: Loopback) -> N
             cluster.die(3)
             await eventually(lambda: len(lines) == 2, 8000)
             process.terminate()
+    if output == "json":
+        former, present = map(json.loads, lines)
+        assert (former["view_number"], former["members"], former["quorate"]) == (1, ["node1", "node2", "node3"], True)
+        assert (present["step"], present["members"]) == ("completed", ["node1", "node2"])
+        assert present["reason"].startswith("node3(3)")
+        return
     assert lines[0].startswith("view 1  completed  node1 node2 node3  quorate")
     assert lines[1].startswith("view 2  completed  node1 node2  quorate  node3(3)")
 
@@ -115,6 +122,7 @@ async def test_checkpoints_are_listed_shown_read_and_unlinked(cluster: Loopback)
         assert lines[1].split() == ["call-17", "8", "answered"]
         assert lines[2].split() == ["b'\\xff'", "1", "b'\\x00'"]
         assert await printed(cluster, "ckpt", "read", "calls", "call-17") == "answered"
+        assert await printed(cluster, "ckpt", "read", "calls", os.fsdecode(b"\xff")) == "\0"
         assert await printed(cluster, "ckpt", "unlink", "calls") == "calls: unlinked\n"
         for words in (("show", "calls"), ("read", "calls"), ("purge", "calls")):
             assert isinstance((await amf(cluster, "ckpt", *words)).exception, errors.NotExist)

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from corosync_amf.cli import COMMANDS, cli
+from corosync_amf.cli import COMMANDS, cli, code_of
+from corosync_amf.cli.listing import as_data, as_item, is_data, table
 from corosync_amf.cli.objects import known, resolve, short
-from corosync_amf.cli.status import as_json, as_table, exit_code
-from corosync_amf.errors import NotExist
+from corosync_amf.cli.status import as_table, exit_code, plain
+from corosync_amf.errors import NotExist, TimedOut, TryAgain
 from tests.cli.statuses import APP, CSI, GROUP, INSTANCE, UNITS, shop
 
 MODULES_OF_VERSION_MAX = 130
@@ -73,6 +75,34 @@ def test_without_an_executive_one_line_says_so(tmp_path: Path, words: list[str])
     assert done.stderr.count("\n") == 1
 
 
+def test_exit_codes_tell_what_was_wanting() -> None:
+    assert [
+        code_of(error) for error in (NotExist("x"), TryAgain("busy"), OSError("x"), TimedOut("no answer in 1 s"))
+    ] == [1, 1, 1, 3]
+    assert code_of(TryAgain("partition has no quorum")) == 5
+    assert code_of(TimedOut("no answer in 1 s: partition has no quorum")) == 5
+
+
+def test_programs_get_the_same_in_each_of_their_formats() -> None:
+    rows = [{"name": "a", "nodes": [1, 2], "open": None}, {"name": "grün", "nodes": [], "open": True}]
+    assert json.loads(as_data("json", rows)) == yaml.safe_load(as_data("yaml", rows)) == rows
+    assert [json.loads(line) for line in as_data("jsonl", rows).splitlines()] == rows
+    assert json.loads(as_data("jsonl", rows[0])) == rows[0]
+    assert as_data("jsonl", []) == ""
+    assert [json.loads(as_item(output, rows[0])) for output in ("json", "jsonl")] == [rows[0]] * 2
+    documents = "\n".join(as_item("yaml", row) for row in rows)
+    assert list(yaml.safe_load_all(documents)) == rows
+    assert [output for output in ("table", "wide", "json", "jsonl", "yaml") if is_data(output)] == [
+        "json",
+        "jsonl",
+        "yaml",
+    ]
+
+
+def test_cells_of_a_table_are_on_one_line_and_do_not_speak_to_the_terminal() -> None:
+    assert table(["NAME", "N"], [["a\nb\x1b[31m\u202e", 1]]).splitlines()[1].split() == ["a\\nb\\x1b[31m\\u202e", "1"]
+
+
 def test_usual_names_of_objects() -> None:
     assert [short(dn) for dn in (APP, GROUP, *UNITS, INSTANCE, CSI)] == [
         "shop",
@@ -119,7 +149,7 @@ def test_table_shows_what_is_down_and_what_is_going_on() -> None:
 
 
 def test_json_names_enumerators_and_keeps_every_field() -> None:
-    data = json.loads(as_json(shop(doing="cleanup")))
+    data = json.loads(as_data("json", plain(shop(doing="cleanup"))))
     assert data["version"] == 1
     assert data["cluster"] == {
         "dn": "safAmfCluster=cluster",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 
@@ -83,6 +84,31 @@ async def test_what_one_command_publishes_another_follows(cluster: Loopback) -> 
     assert lines[1].split("  ")[2:] == ["0", "amf", "disk/x", "from stdin"]
     code, out, _ = await amf(cluster, "follow", "alarms", "--count", "1", "-o", "json")
     assert json.loads(out)["data"] == "sda1 full"
+
+
+async def test_any_data_is_one_line_to_who_follows(cluster: Loopback) -> None:
+    words = ["--retention", "60", "--publisher", "me"]
+    async with (
+        evt.initialize(address=cluster.nodes[1].address) as service,
+        service.channel_open("odd", ALL),
+    ):
+        for data in ("two\nlines\x1b[31m", os.fsdecode(b"\xff")):
+            assert (await amf(cluster, "publish", "odd", data, *words))[0] == 0
+        code, out, _ = await amf(cluster, "follow", "odd", "--count", "2")
+        assert code == 0
+        assert [line.split()[-1] for line in out.splitlines()] == ["two\\nlines\\x1b[31m", "\ufffd"]
+
+
+async def test_following_ends_when_it_is_interrupted(cluster: Loopback) -> None:
+    async with evt.initialize(address=cluster.nodes[1].address) as service, service.channel_open("alarms", ALL):
+        environ = {**os.environ, "COROSYNC_AMF_SOCKET": cluster.nodes[1].address}
+        async with await anyio.open_process([*AMF, "follow", "alarms"], env=environ) as process:
+            (engine,) = cluster.engines(EvtEngine)
+            await eventually(lambda: any(each.subscriptions for each in engine.snapshot().handles), rounds=20_000)
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
+            assert process.stderr is not None
+            assert [each async for each in process.stderr] == []
 
 
 async def test_errors_are_one_line(cluster: Loopback) -> None:

@@ -84,7 +84,7 @@ async def test_a_command_runs_under_the_lock_and_gives_its_exit_code(cluster: Lo
                 code, out, err = await amf(cluster, "run", *words)
                 assert (code, out, err) == (1, "", "error: r is locked by somebody else\n")
             code, _, err = await amf(cluster, "run", "r", "-w", "0.1", "--", "true")
-            assert code == 1
+            assert code == 3
             assert err.startswith("error: not granted in 0.1 s")
         async with resource.lock(lck.LockMode.PR):
             assert (await amf(cluster, "run", "-n", "--shared", "r", "true"))[0] == 0

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import anyio
 import anyio.streams.buffered
 import pytest
+import yaml
 
 from corosync_amf.services import log
 from tests.services.logs import Logging, logging_cluster
@@ -60,6 +61,11 @@ async def test_what_is_written_can_be_read_and_filtered(cluster: Logging) -> Non
     assert (code, out.count("\n")) == (0, 1)
     assert "WA " in out
     assert out.endswith('"it rains"\n')
+    line = out.removesuffix("\n")
+    assert json.loads((await amf(cluster, "read", "system", "-o", "json"))[1]) == [line]
+    assert json.loads((await amf(cluster, "read", "system", "-o", "jsonl"))[1]) == line
+    assert yaml.safe_load((await amf(cluster, "read", "system", "-o", "yaml"))[1]) == [line]
+    assert yaml.safe_load((await amf(cluster, "show", "system", "-o", "yaml"))[1])["records"] == 1
     assert (await amf(cluster, "filter", "system", "error", "alert"))[0] == 0
     assert "alert,error" in (await amf(cluster, "list"))[1]
     assert (await amf(cluster, "write", "system", "still"))[0] == 0

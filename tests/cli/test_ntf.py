@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from corosync_amf import ntf
 from corosync_amf.cli import cli
-from corosync_amf.cli.ntf import as_lines, moment, plain, when
+from corosync_amf.cli.listing import when
+from corosync_amf.cli.ntf import as_lines, as_table, moment, plain
 from corosync_amf.services.clm.engine import ClmEngine
 from corosync_amf.services.ntf.engine import NtfEngine
 from tests.services.loopback import Loopback, eventually, loopback
@@ -112,8 +113,21 @@ def test_forms() -> None:
     assert moment("90s", 1000.0) == 910.0
     assert moment("1.5h", 6000.0) == 600.0
     assert when(None) == "-"
-    with pytest.raises(click.BadParameter):
-        moment("soon", 0.0)
+    for nonsense in ("soon", "9" * 400 + "d", "99999999999999d"):
+        with pytest.raises(click.BadParameter):
+            moment(nonsense, 0.0)
     alarm = ntf.Alarm(ntf.EventType.ALARM_QOS, "a", "b", additional_info=((1, b"\x01\xff"),), event_time=5.0)
     assert plain(alarm)["additional_info"] == [[1, "01ff"]]
     assert "probable_cause" in as_lines(alarm)
+
+
+def test_no_notification_is_too_odd_to_be_shown() -> None:
+    """Any time is taken, any text may stand in a name, and a value need not be a number."""
+    values = ((1, float("nan")), (2, float("-inf")))
+    odd = ntf.Miscellaneous(ntf.EventType.ERROR_REPORT, "a\nb\x1b[31m", "c", event_time=2.0**53, additional_info=values)
+    assert [line.split()[1:] for line in as_table([odd]).splitlines()[1:]] == [
+        ["9007199254740992", "error-report", "-", "a\\nb\\x1b[31m"]
+    ]
+    assert "\x1b" not in as_lines(odd)
+    assert plain(odd)["additional_info"] == [[1, "nan"], [2, "-inf"]]
+    assert when(-(2.0**53)) == "-9007199254740992"

@@ -60,6 +60,7 @@ class Colour(IntEnum):
         (lambda: check_int(11, maximum=10), InvalidParam),
         (lambda: check_timeout(-0.1), InvalidParam),
         (lambda: check_timeout(float("nan")), InvalidParam),
+        (lambda: check_timeout(10**400), InvalidParam),
     ],
 )
 def test_bad_arguments_raise_what_the_standard_says(check, error) -> None:

@@ -224,6 +224,13 @@ async def test_arguments_have_names(cluster: Loopback, name: str) -> None:
         module_of(name).initialize("B.01.01")
 
 
+@pytest.mark.parametrize("name", SERVICES)
+async def test_retry_is_a_bool(cluster: Loopback, name: str) -> None:
+    for retry in (None, 1, "no"):
+        with pytest.raises(errors.InvalidParam):
+            await initialize(name, cluster, retry=retry)
+
+
 @pytest.mark.parametrize("name", WITH_EXECUTIVE)
 async def test_without_an_executive_nothing_opens(tmp_path: Path, name: str) -> None:
     with pytest.raises(errors.Library):

@@ -158,6 +158,14 @@ async def test_the_ring_is_told_at_the_beginning_if_wanted(cluster: Loopback) ->
         assert event.ring_id.seq > 0
 
 
+async def test_what_is_wanted_of_the_ring_is_a_bool(three: Loopback) -> None:
+    for wrong in (None, 1, "yes"):
+        with pytest.raises(errors.InvalidParam):
+            await on(three, totem_events=wrong)
+        with pytest.raises(errors.InvalidParam):
+            await on(three, initial_totem=wrong)
+
+
 async def test_many_messages_in_one_call(cluster: Loopback) -> None:
     batch = [number.to_bytes(4, "big") * 30 for number in range(5000)]
     async with on(cluster, 1) as a, on(cluster, 2) as b:
@@ -290,13 +298,13 @@ async def test_bad_messages_are_refused(cluster: Loopback) -> None:
             if is_in:
                 await a.join("g")
             message: Any
-            for message in (None, "text", 7, [], [b"x", "y"], [None], {b"x"}):
+            long = bytes(1024 * 1024 + 1)
+            for message in (None, "text", 7, [], [b"x", "y"], [None], {b"x"}, [long, "y"], [bytearray(long), None]):
                 with pytest.raises(errors.InvalidParam):
                     await a.mcast_joined(message)
             for guarantee in (4, -1, None, "SAFE"):
                 with pytest.raises(errors.InvalidParam):
                     await a.mcast_joined(b"x", guarantee)
-            long = bytes(1024 * 1024 + 1)
             for message in (long, [long], [b"x", long], bytearray(long), [bytearray(long)]):
                 with pytest.raises(errors.TooBig):
                     await a.mcast_joined(message)
@@ -304,6 +312,17 @@ async def test_bad_messages_are_refused(cluster: Loopback) -> None:
                 await a.mcast_joined(long, 4)
         await a.mcast_joined(b"x")
         assert messages(await take(a, 2)) == [b"x"]
+
+
+async def test_who_only_sends_learns_that_the_executive_is_gone(cluster: Loopback) -> None:
+    a = await on(cluster)
+    await a.join("g")
+    cluster.die(1)
+    await a.mcast_joined(b"handed over, but to nobody")
+    await anyio.wait_all_tasks_blocked()
+    with pytest.raises(errors.Library):
+        await a.mcast_joined(b"x")
+    await a.finalize()
 
 
 async def test_the_membership_can_be_asked_for(cluster: Loopback) -> None:

@@ -11,6 +11,7 @@ from corosync_amf.ais import DispatchFlags
 from corosync_amf.engine import Service
 from corosync_amf.services.evs import REGULAR, TRANSITIONAL, ConfigurationChanged, Delivered, Guarantee
 from corosync_amf.services.evs.engine import EvsEngine
+from corosync_amf.services.evs.values import GROUPS_MAX
 
 from .loopback import Loopback, eventually, loopback, take
 
@@ -122,6 +123,16 @@ async def test_bad_groups_are_refused(three: Loopback, groups: Any) -> None:
         for call in (a.join, a.leave, lambda *names: a.mcast_groups(names, b"x")):
             with pytest.raises(errors.InvalidParam):
                 await call(*groups)
+
+
+async def test_more_groups_than_there_can_be_are_too_many_resources(three: Loopback) -> None:
+    async with on(three) as a:
+        every = [f"g{number}" for number in range(GROUPS_MAX)]
+        with pytest.raises(errors.NoResources):
+            await a.join(*every, "more")
+        await a.join(*every)
+        with pytest.raises(errors.NoResources):
+            await a.join("more")
 
 
 async def test_bad_messages_are_refused(cluster: Loopback) -> None:

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from corosync_amf import ckpt, clm, connect, errors, lck, log, msg
+from corosync_amf import ckpt, clm, connect, cpg, errors, evs, lck, log, msg
 from corosync_amf.engine import Done, Service
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.clm import messages as m
 from corosync_amf.services.clm.engine import ClmEngine
 from corosync_amf.services.clm.messages import NodeOperation
+from corosync_amf.services.cpg.engine import CpgEngine
+from corosync_amf.services.evs.engine import EvsEngine
 from corosync_amf.services.lck.engine import LckEngine
 from corosync_amf.services.log.engine import LogEngine
 from corosync_amf.services.msg.engine import MsgEngine
@@ -135,6 +137,28 @@ async def test_what_is_handed_over_gets_the_word_that_the_version_has(version: s
                 await stream.write_log_async("no version of LOG is too old for it")
             told = [await anext(aiter(messages)), await anext(aiter(messages))]
             assert [type(event.error) for event in told] == [word, word]
+
+
+async def test_what_is_multicast_on_a_locked_node_is_refused_once_that_is_known() -> None:
+    """The first message is handed over without waiting for an answer."""
+    async with loopback(lambda: [ClmEngine(), CpgEngine(), EvsEngine()], 3) as cluster:
+        for module in (cpg, evs):
+            async with module.initialize(address=cluster.nodes[3].address) as session:
+                await session.join("g")
+                await lock(cluster)
+                await session.mcast_joined(b"goes nowhere")
+                with pytest.raises(errors.Unavailable):
+                    await session.leave("g") if module is evs else await session.leave()
+                for is_locked in (True, False):
+                    for guarantee in module.Guarantee:
+                        with pytest.raises(errors.Unavailable):
+                            await session.mcast_joined(b"x", guarantee)
+                    if is_locked:
+                        await unlock(cluster)
+                        await eventually(lambda: cluster.engines(ClmEngine)[2].is_member(3))
+            async with module.initialize(address=cluster.nodes[3].address) as session:
+                await session.join("g")
+                await session.mcast_joined(b"x")
 
 
 async def test_on_a_shared_connection_each_service_begins_anew_by_itself(cluster: Loopback) -> None:

@@ -203,6 +203,16 @@ async def test_impossible_openings_are_refused(arguments: tuple[Any, ...], error
         assert type(caught.value) is error
 
 
+async def test_a_path_may_go_up_again_but_not_out(cluster: Logging) -> None:
+    async with cluster.on() as service:
+        for path, shortest in (("a/../b", "b"), ("./a//b/.", "a/b"), ("a/b/../..", ".")):
+            attributes = LogFileCreateAttributes("x", path)
+            async with service.stream_open("x", attributes) as stream:
+                assert stream.attributes.log_file_path_name == shortest
+                async with service.stream_open("x", LogFileCreateAttributes("x", shortest)):
+                    pass  # the same attributes
+
+
 async def test_refused_openings_tell_why(cluster: Logging) -> None:
     async with cluster.on() as service, service.stream_open("calls", CALLS):
         for arguments, error in (
@@ -215,9 +225,11 @@ async def test_refused_openings_tell_why(cluster: Logging) -> None:
                 await service.stream_open(*arguments)
         with pytest.raises(errors.TimedOut):
             await service.stream_open("calls", timeout=0)
-        for timeout in (-1, float("nan"), "long"):
+        for timeout in (-1, float("nan"), "long", 10**400):
             with pytest.raises(errors.InvalidParam):
                 await service.stream_open("calls", timeout=timeout)
+            with pytest.raises(errors.InvalidParam):
+                await service.stream_open("x" * 2049, timeout=timeout)
         for number in range(63):
             await service.stream_open(f"s{number}", LogFileCreateAttributes(f"s{number}"))
         with pytest.raises(errors.NoResources):
@@ -234,6 +246,8 @@ BAD_RECORDS: list[tuple[Any, dict[str, Any], type[AisError]]] = [
     (LogRecord(b"", None), {}, errors.InvalidParam),  # type: ignore[arg-type]
     (LogRecord(b"", GenericHeader("", Severity.INFO)), {}, errors.InvalidParam),
     (LogRecord(b"", GenericHeader("u" * 2049, Severity.INFO)), {}, errors.TooBig),
+    (LogRecord(b"", GenericHeader("u" * 2049, Severity.INFO), -1.0), {}, errors.InvalidParam),
+    (LogRecord(b"", GenericHeader("u" * 2049, Severity.INFO, (1, 2))), {}, errors.InvalidParam),  # type: ignore[arg-type]
     (LogRecord(b"", GenericHeader("u", 9)), {}, errors.InvalidParam),  # type: ignore[arg-type]
     (LogRecord(b"", GenericHeader("u", Severity.INFO, (1, 2))), {}, errors.InvalidParam),  # type: ignore[arg-type]
     (LogRecord(b"", GenericHeader("u", Severity.INFO), -1.0), {}, errors.InvalidParam),
@@ -241,6 +255,21 @@ BAD_RECORDS: list[tuple[Any, dict[str, Any], type[AisError]]] = [
     (LogRecord(b"", ALARM), {}, errors.InvalidParam),
     (b"x" * 65_536, {}, errors.TooBig),
 ]
+
+
+async def test_a_wrong_notification_header_is_refused_before_a_long_one(cluster: Logging) -> None:
+    async with cluster.on() as service, service.stream_open(STREAM_ALARM) as stream:
+        long = "x" * 2049
+        for header in (
+            NotificationHeader(1, 0x4001, long, ""),
+            NotificationHeader(1, 0x4001, long, "b", (1, 2)),  # type: ignore[arg-type]
+            NotificationHeader(1, 0x4001, long, "b", None, -1.0),
+        ):
+            with pytest.raises(errors.InvalidParam):
+                await stream.write_log(LogRecord(b"", header))
+        for header in (NotificationHeader(1, 0x4001, long, "b"), NotificationHeader(1, 0x4001, "a", long)):
+            with pytest.raises(errors.TooBig):
+                await stream.write_log(LogRecord(b"", header))
 
 
 async def test_impossible_records_are_refused(cluster: Logging) -> None:
@@ -371,6 +400,21 @@ async def test_a_stream_can_be_followed(cluster: Logging) -> None:
                 await stream.write_log("new")
                 await stream.write_log("newer")
                 assert [await anext(lines), await anext(lines)] == ["4 IN new", "5 IN newer"]
+
+
+async def test_a_stream_without_a_record_can_be_followed(cluster: Logging) -> None:
+    async with cluster.on(2) as there, there.follow(STREAM_SYSTEM) as lines, anyio.create_task_group() as tasks:
+
+        async def write_when_it_is_asked_for() -> None:
+            await anyio.wait_all_tasks_blocked()
+            async with there.stream_open(STREAM_SYSTEM) as stream:
+                await stream.write_log("the first")
+
+        tasks.start_soon(write_when_it_is_asked_for)
+        with anyio.fail_after(5):
+            assert (await anext(lines)).endswith('"the first"')
+        with pytest.raises(errors.NotExist):
+            await anext(there.follow("nothing"))
 
 
 async def test_a_file_that_cannot_be_written_loses_nothing_elsewhere(cluster: Logging) -> None:

@@ -1,5 +1,6 @@
 """NTF as applications use it: real sessions on executives in one process, of one node and of three."""
 
+import select
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -165,6 +166,8 @@ BAD: list[tuple[Any, type[AisError]]] = [
     (ntf.Miscellaneous(EventType.ERROR_CLEAR, "a", "b", additional_info=7), errors.InvalidParam),  # type: ignore[arg-type]
     (ntf.Miscellaneous(EventType.ERROR_CLEAR, "a", "b", correlated_notifications=("x",)), errors.InvalidParam),  # type: ignore[arg-type]
     (public_event(additional_text="x" * NOTIFICATION_BYTES_MAX), errors.TooBig),
+    (ntf.Miscellaneous(EventType.ERROR_CLEAR, "x" * 2049, "b"), errors.TooBig),
+    (ntf.Miscellaneous(EventType.ERROR_CLEAR, "x" * 2049, ""), errors.InvalidParam),
     (ntf.Alarm(EventType.ALARM_QOS, "a", "b", perceived_severity=6), errors.InvalidParam),  # type: ignore[arg-type]
     (ntf.Alarm(EventType.ALARM_QOS, "a", "b", probable_cause=-1), errors.InvalidParam),
     (ntf.Alarm(EventType.ALARM_QOS, "a", "b", trend=7), errors.InvalidParam),  # type: ignore[arg-type]
@@ -319,6 +322,43 @@ async def test_errors_of_subscribing(cluster: Loopback) -> None:
             await service.notification_subscribe([ALARMS])
         with pytest.raises(errors.InvalidParam):
             await service.notification_subscribe([])
+
+
+async def test_what_is_too_big_or_too_much_comes_after_what_is_wrong_and_what_was_left_out(cluster: Loopback) -> None:
+    long = Filter(notification_objects=["x" * 2049])
+    crowds = [[long], [ALARMS] * 65, [Filter(notification_objects=["x"] * 257)]]
+    async with on(cluster, events=ntf.Callback.DISCARDED) as service:
+        for filters in crowds:
+            with pytest.raises(errors.Init):
+                await service.notification_subscribe(filters)
+    async with on(cluster) as service:
+        for filters in crowds:
+            with pytest.raises(errors.InvalidParam):
+                await service.notification_subscribe(filters, -1)
+        for later in (None, Filter(notifying_objects=[""])):
+            with pytest.raises(errors.InvalidParam):
+                await service.notification_subscribe([long, later])
+        with pytest.raises(errors.InvalidParam):
+            await service.static_suppression_filter_set([long, ALARMS])
+        with pytest.raises(errors.TooBig):
+            await service.static_suppression_filter_set([long])
+        with pytest.raises(errors.TooBig):
+            await service.notification_read_initialize(filters=[long])
+
+
+async def test_what_waits_for_a_subscription_goes_with_it(cluster: Loopback) -> None:
+    """Also when it was too much, and when the next one has its id."""
+    async with on(cluster) as service:
+        for about, count in (("safApp=a", QUEUE_MAX), ("safApp=x", QUEUE_MAX + 5), ("safApp=y", 1)):
+            await service.notification_subscribe([OURS], 1)
+            for _ in range(count):
+                await service.notification_send(public_event(about))
+            if about != "safApp=y":
+                await service.notification_unsubscribe(1)
+                assert not select.select([service.selection_object_get()], [], [], 0)[0]
+        events: list[Any] = []
+        assert await service.dispatch(DispatchFlags.ALL, events.append) == 1
+        assert events[0].notification.notification_object == "safApp=y"
 
 
 async def test_a_closed_subscription_ends(cluster: Loopback) -> None:

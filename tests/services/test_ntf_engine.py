@@ -206,12 +206,14 @@ def test_bad_subscriptions_are_refused():
     replicas = started()
     many = tuple(EVERYTHING for _ in range(r.SUBSCRIBER_FILTERS_MAX + 1))
     long = (Terms(types=tuple(range(r.FILTER_TERMS_MAX + 1))),)
-    big = (Terms(notification_objects=("x" * 40_000, "y" * 40_000)),)
+    big = (Terms(notification_objects=tuple(f"{number}{'x' * 2000}" for number in range(40))),)
     assert type(refused(replicas.send(A, m.Subscribe(1, ())))) is errors.InvalidParam
     assert type(refused(replicas.send(A, m.Subscribe(-1, (ALARMS,))))) is errors.InvalidParam
     assert type(refused(replicas.send(A, m.Subscribe(2**32, (ALARMS,))))) is errors.InvalidParam
     for filters in (many, long, big):
         assert type(refused(replicas.send(A, m.Subscribe(1, filters)))) is errors.NoResources
+    named = (Terms(notifying_objects=("x" * 2049,)),)
+    assert type(refused(replicas.send(A, m.Subscribe(1, named)))) is errors.TooBig
     assert type(refused(replicas.send(A, m.Unsubscribe(1)))) is errors.NotExist
     replicas.send(A, m.Subscribe(1, (ALARMS,)))
     assert type(refused(replicas.send(A, m.Subscribe(1, (ALARMS,))))) is errors.Exist

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from corosync_amf.services.ntf import waiting
 from corosync_amf.services.ntf.messages import Notified
 from corosync_amf.services.ntf.values import NotificationDiscarded
+from corosync_amf.services.ntf.vocabulary import NotificationType
 from corosync_amf.services.ntf.waiting import WaitingNotifications
 
 STEPS = st.lists(st.tuples(st.integers(1, 2), st.sampled_from([0x4001, 0x4002, 0x6001])) | st.none(), max_size=60)
@@ -57,3 +58,19 @@ def test_other_events_pass_and_discards_may_not_be_wanted() -> None:
     queue.append("x")
     queue.append(NotificationDiscarded(1, 0x4000, (1,)))  # type: ignore[arg-type]
     assert (len(queue), queue.popleft()) == (1, "x")
+
+
+def test_what_waits_for_one_subscription_is_dropped_and_leaves_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "QUEUE_MAX", 2)
+    queue = WaitingNotifications(True)
+    queue.append("x")
+    for number, subscription in enumerate((1, 2, 1, 2)):
+        queue.append(Notified(subscription, number, 0x6001, b""))
+    queue.drop(1)
+    queue.append(Notified(2, 4, 0x6001, b""))
+    assert [queue.popleft() for _ in range(len(queue))] == [
+        "x",
+        Notified(2, 1, 0x6001, b""),
+        NotificationDiscarded(2, NotificationType.MISCELLANEOUS, (3,)),
+        Notified(2, 4, 0x6001, b""),
+    ]

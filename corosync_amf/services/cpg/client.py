@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from corosync_amf.ais import NodeId
 from corosync_amf.checks import check_enum
 from corosync_amf.engine import Done, Request, Service
-from corosync_amf.errors import AisError, NameTooLong, NotExist
+from corosync_amf.errors import AisError, InvalidParam, NameTooLong, NotExist
 from corosync_amf.following import Following
 from corosync_amf.messaging import unpack
 from corosync_amf.multicasting import Buffer, GroupClient, GroupName, check_group, check_messages, group_bytes
@@ -66,7 +66,10 @@ class CpgService(GroupClient):
         session: Session | None = None,
     ) -> "Opening[CpgService]":
         """See `initialize`."""
-        wanted = TotemEvents.CHANGES * bool(totem_events) | TotemEvents.INITIAL * bool(initial_totem)
+        for what, given in (("totem_events", totem_events), ("initial_totem", initial_totem)):
+            if not isinstance(given, bool):
+                raise InvalidParam(f"{what} must be a bool, not {given!r}")
+        wanted = TotemEvents.CHANGES * totem_events | TotemEvents.INITIAL * initial_totem
         return super().opening(events=TotemEvents(wanted), retry=retry, address=address, session=session)
 
     async def start(self) -> None:

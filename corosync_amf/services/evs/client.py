@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from corosync_amf.checks import check_enum
 from corosync_amf.engine import Done, Request, Service
-from corosync_amf.errors import AisError, InvalidParam, NotExist
+from corosync_amf.errors import AisError, InvalidParam, NoResources, NotExist
 from corosync_amf.messaging import unpack
 from corosync_amf.multicasting import Buffer, GroupClient, GroupName, check_group, check_messages
 from corosync_amf.service import Opening
@@ -173,10 +173,12 @@ class EvsService(GroupClient):
 
 
 def _group_names(groups: Iterable[object]) -> tuple[bytes, ...]:
-    """Each once. Raises: InvalidParam."""
+    """Each once. Raises: InvalidParam; NoResources: more than there can be."""
     names = tuple(dict.fromkeys(_group_name(group) for group in groups))
-    if not 1 <= len(names) <= GROUPS_MAX:
-        raise InvalidParam(f"{len(names)} groups; 1 to {GROUPS_MAX} are possible")
+    if not names:
+        raise InvalidParam("no group")
+    if len(names) > GROUPS_MAX:
+        raise NoResources(f"{len(names)} groups; there are {GROUPS_MAX} at most")
     return names
 
 

@@ -230,6 +230,8 @@ class EvsEngine:
 
 
 def _check_groups(groups: Groups) -> None:
-    """Raises: InvalidParam."""
-    if not groups or len(groups) > GROUPS_MAX or not all(1 <= len(group) <= GROUP_BYTES_MAX for group in groups):
+    """Raises: InvalidParam; NoResources: more than there can be."""
+    if not groups or not all(1 <= len(group) <= GROUP_BYTES_MAX for group in groups):
         raise InvalidParam("no group, or one that is empty or too long")
+    if len(groups) > GROUPS_MAX:
+        raise NoResources(f"there are {GROUPS_MAX} groups")

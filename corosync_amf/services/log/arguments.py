@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name
+from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name, check_text
 from corosync_amf.errors import InvalidParam, TooBig
 
 from .limits import WALL_CLOCK_MAX, problem_of, problem_of_name, shortest_path
@@ -86,11 +86,13 @@ def record_of(
     if isinstance(header, GenericHeader):
         level = check_enum(header.severity, Severity, "severity")
         class_id = _class_id_of(header.class_id)
-        request: Write | WriteNotification = Write(
-            handle, body, int(level), _text_of(header.user_name, "user_name"), safe, time, class_id
-        )
+        names = {"user_name": check_text(header.user_name, "user_name")}
+        request: Write | WriteNotification = Write(handle, body, int(level), header.user_name, safe, time, class_id)
     else:
         request = _notification_of(handle, body, header, time, safe)
+        names = {"notification_object": header.notification_object, "notifying_object": header.notifying_object}
+    for what, name in names.items():
+        check_name(name, what)
     if len(body) > BODY_BYTES_MAX:
         raise TooBig(f"the record has {len(body)} bytes; {BODY_BYTES_MAX} is the limit")
     return request
@@ -104,8 +106,8 @@ def _notification_of(
         body,
         check_int(header.notification_id, "notification_id", maximum=2**64 - 1),
         check_int(header.event_type, "event_type", maximum=2**32 - 1),
-        _text_of(header.notification_object, "notification_object"),
-        _text_of(header.notifying_object, "notifying_object"),
+        check_text(header.notification_object, "notification_object"),
+        check_text(header.notifying_object, "notifying_object"),
         _class_id_of(header.notification_class_id),
         _time_of(header.event_time, "event_time"),
         safe,
@@ -120,10 +122,6 @@ def _body_of(value: object) -> bytes:
         except UnicodeEncodeError:
             raise InvalidParam("the record cannot be written in UTF-8") from None
     return check_bytes(value, what="the record")
-
-
-def _text_of(value: object, what: str) -> str:
-    return check_name(value, what)
 
 
 def _class_id_of(value: object) -> ClassIdTuple | None:

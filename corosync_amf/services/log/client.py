@@ -14,7 +14,16 @@ from typing import Any, ClassVar
 from corosync_amf.engine import Done, Service
 from corosync_amf.errors import AisError, BadHandle, TooBig
 from corosync_amf.following import Following
-from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_int, check_name
+from corosync_amf.service import (
+    SUPPORTED,
+    Opening,
+    Pending,
+    ServiceClient,
+    check_enum,
+    check_int,
+    check_name,
+    check_timeout,
+)
 from corosync_amf.session import Session
 
 from . import messages as m
@@ -86,7 +95,9 @@ class LogService(ServiceClient):
 
         async def open() -> Stream:
             self.check_open()
-            request = self._request_to_open(name, opening_of(create_attributes, open_flags))
+            attributes = opening_of(create_attributes, open_flags)
+            check_timeout(timeout)
+            request = self._request_to_open(name, attributes)
             stream = self._prepared(request)
             try:
                 opened = await self.request(
@@ -201,13 +212,14 @@ class LogService(ServiceClient):
         return await reader.first()
 
     def follow(self, name: str, lines: int = 10) -> Following[str]:
-        """Iterate over the last lines of a stream's file on this node, and then over those that are added.
+        """Iterate over the last lines of a stream's file on this node, and then over those that are added. A file that
+        is not there yet is waited for.
 
-        Raises, at the first item: as `tail`.
+        Raises: InvalidParam; and at the first item: NotExist (SA_AIS_ERR_NOT_EXIST): no such stream.
         """
         self.check_open()
         reader = Reader(self, name, check_int(lines, "lines", maximum=10_000))
-        return Following(reader.first, reader.more, lambda: None)
+        return Following(reader.first_of_all, reader.more, lambda: None)
 
     # ---- for Stream
 

@@ -22,10 +22,19 @@ _PUT_AWAY: Final = re.compile(r".*_[0-9]{8}_[0-9]{6}_[0-9]+", re.ASCII | re.DOTA
 
 
 def shortest_path(path_name: str) -> str | None:
-    """A relative path in its shortest form, "." for none; None when it may leave the directory it is relative to."""
-    parts = [part for part in path_name.split("/") if part not in ("", ".")]
-    if not path_name or path_name.startswith("/") or ".." in parts or not path_name.isprintable():
+    """A relative path in its shortest form, "." for none; None when it leaves the directory it is relative to. Of links
+    nothing is known here; they are not followed.
+    """
+    if not path_name or path_name.startswith("/") or not path_name.isprintable():
         return None
+    parts: list[str] = []
+    for part in path_name.split("/"):
+        if part == "..":
+            if not parts:
+                return None
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
     if _size(path_name) > PATH_BYTES_MAX or any(_size(part) > PATH_PART_BYTES_MAX for part in parts):
         return None
     return "/".join(parts) or "."

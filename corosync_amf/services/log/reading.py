@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from corosync_amf.errors import NotExist
+
 from . import messages as m
 
 if TYPE_CHECKING:
@@ -24,10 +26,21 @@ class Reader:
         self._file = ("", "")
 
     async def first(self) -> list[str]:
-        """The last lines. Raises: NotExist."""
+        """The last lines. Raises: NotExist: no such stream, or no file of it on this node."""
+        await self._find()
+        return await self._read(None)
+
+    async def first_of_all(self) -> list[str]:
+        """The last lines before `more`: none when the node has written none yet. Raises: NotExist: no such stream."""
+        await self._find()
+        try:
+            return await self._read(None)
+        except NotExist:
+            return []
+
+    async def _find(self) -> None:
         (shown,) = await self._service.streams(self._name)
         self._file = (shown.attributes.log_file_path_name, shown.attributes.log_file_name)
-        return await self._read(None)
 
     async def more(self) -> list[str] | None:
         """Lines that were added since; waits for one. None: the service was finalized."""

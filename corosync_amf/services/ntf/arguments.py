@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
+from corosync_amf.checks import check_enum, check_int, check_text
 from corosync_amf.errors import InvalidParam
-from corosync_amf.service import check_enum, check_int, check_name
 
 from . import records as r
 from .records import Record, Search, Terms
@@ -316,9 +316,13 @@ def _cause(number: int) -> ProbableCause | int:
 
 
 def filters_of(filters: object, *, needed: bool) -> tuple[Terms, ...]:
-    """Filters for the wire. Raises: InvalidParam: not filters, none though `needed`; TooBig: a name; NoResources."""
+    """Filters for the wire; `check_filters` says whether they keep to the limits.
+
+    Raises: InvalidParam: not filters, or none though `needed`.
+    """
     listed = _list(filters, "filters", _terms)
-    r.check_filters(listed, needed=needed)
+    if needed and not listed:
+        raise InvalidParam("at least one filter is needed")
     return listed
 
 
@@ -328,8 +332,8 @@ def _terms(given: object) -> Terms:
     return Terms(
         _enumerators(given.types, NotificationType, "types"),
         _enumerators(given.event_types, EventType, "event_types"),
-        _list(given.notification_objects, "notification_objects", lambda each: check_name(each, "notification_object")),
-        _list(given.notifying_objects, "notifying_objects", lambda each: check_name(each, "notifying_object")),
+        _list(given.notification_objects, "notification_objects", lambda each: check_text(each, "notification_object")),
+        _list(given.notifying_objects, "notifying_objects", lambda each: check_text(each, "notifying_object")),
         _list(given.class_ids, "class_ids", _class),
         _enumerators(given.severities, Severity, "severities"),
     )

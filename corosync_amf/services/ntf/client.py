@@ -21,7 +21,7 @@ from corosync_amf.wire import decode
 from . import messages as m
 from .arguments import filters_of, notification_of, record_of, search_of
 from .reader import Reader
-from .records import Record, Terms, check_suppression
+from .records import Record, Terms, check_filters, check_suppression
 from .values import (
     NOTIFICATION_BYTES_MAX,
     SUBSCRIPTION_ID_MAX,
@@ -103,7 +103,7 @@ class NtfService(ServiceClient):
     def __init__(self, session: Session, **arguments: Any) -> None:
         """For `initialize`."""
         super().__init__(session, **arguments)
-        self.queue = self._new_queue()
+        self.queue: WaitingNotifications = self._new_queue()
         self._subscriptions: dict[int, Subscription] = {}
         self._ids = itertools.count(OWN_IDS)
 
@@ -216,6 +216,7 @@ class NtfService(ServiceClient):
             terms = filters_of(filters, needed=True)
             number = self._subscription_id(subscription_id)
             self.check_callback(Callback.NOTIFICATION)
+            check_filters(terms, needed=True)
             return await self._subscribe(terms, number)
 
         return Opening(open, Subscription.close)
@@ -263,6 +264,9 @@ class NtfService(ServiceClient):
             del self._subscriptions[subscription.subscription_id]
         if subscription.is_streamed:
             self.session.detach(subscription.stream)
+        else:
+            self.queue.drop(subscription.subscription_id)
+            self.session.changed(Service.NTF)
 
     def stream_apart(self, subscription: Subscription) -> None:
         """From now on the events of this subscription have a stream of their own; those that wait move there."""
@@ -286,7 +290,9 @@ class NtfService(ServiceClient):
             self.check_open()
             if isinstance(filters, Filter):
                 raise InvalidParam("filters must be a sequence of Filter")
-            return Reader(self, search_of(search), filters_of(filters, needed=False))
+            wanted, terms = search_of(search), filters_of(filters, needed=False)
+            check_filters(terms, needed=False)
+            return Reader(self, wanted, terms)
 
         return Opening(open, Reader.finalize)
 

@@ -149,8 +149,12 @@ def check_record(record: Record) -> None:
     time = record.event_time
     if time is not None and not (math.isfinite(time) and abs(time) <= TIME_MAX):
         raise InvalidParam(f"event_time {time} is no time")
-    _check_name(record.notification_object, "notification_object")
-    _check_name(record.notifying_object, "notifying_object")
+    names = {"notification_object": record.notification_object, "notifying_object": record.notifying_object}
+    for what, name in names.items():
+        if not name or "\0" in name:
+            raise InvalidParam(f"{what} must be text, not empty and without NUL")
+    for what, name in names.items():
+        _check_length(name, what)
 
 
 def check_size(record: Record) -> bytes:
@@ -161,9 +165,7 @@ def check_size(record: Record) -> bytes:
     return data
 
 
-def _check_name(name: str, what: str) -> None:
-    if not name or "\0" in name:
-        raise InvalidParam(f"{what} must be text, not empty and without NUL")
+def _check_length(name: str, what: str) -> None:
     if len(name.encode()) > NAME_BYTES_MAX:
         raise TooBig(f"{what} has more than {NAME_BYTES_MAX} bytes")
 
@@ -183,9 +185,12 @@ class Terms(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 def check_filters(filters: tuple[Terms, ...], *, needed: bool) -> None:
-    """Raises: InvalidParam: none though `needed`; NoResources: too many, or too long."""
+    """Raises: InvalidParam: none though `needed`; TooBig: a name; NoResources: too many, or too long."""
     if needed and not filters:
         raise InvalidParam("at least one filter is needed")
+    for terms in filters:
+        for name in (*terms.notification_objects, *terms.notifying_objects):
+            _check_length(name, "a name in a filter")
     if len(filters) > SUBSCRIBER_FILTERS_MAX:
         raise NoResources(f"{len(filters)} filters; {SUBSCRIBER_FILTERS_MAX} is the limit")
     for terms in filters:
@@ -196,11 +201,11 @@ def check_filters(filters: tuple[Terms, ...], *, needed: bool) -> None:
 
 
 def check_suppression(filters: tuple[Terms, ...]) -> None:
-    """Raises: InvalidParam: a filter names alarms; NoResources: too many."""
-    check_filters(filters, needed=False)
+    """Raises: InvalidParam: a filter names alarms; TooBig: a name; NoResources: too many."""
     named = {kind & TYPE_BITS for terms in filters for kind in (*terms.types, *terms.event_types)}
     if any(terms.severities for terms in filters) or not ALARM_TYPES.isdisjoint(named):
         raise InvalidParam("alarms and security alarms cannot be suppressed")
+    check_filters(filters, needed=False)
 
 
 class Selection:

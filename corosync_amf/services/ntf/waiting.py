@@ -59,6 +59,18 @@ class WaitingNotifications:
             return NotificationDiscarded(event.subscription_id, kind, tuple(event.identifiers))
         return event
 
+    def drop(self, subscription_id: int) -> None:
+        """Forget what waits for a subscription: it must not take the place of what others wait for."""
+        waiting, self._waiting = self._waiting, deque()
+        self._notifications = self._identifiers = 0
+        for event in waiting:
+            if not isinstance(event, Notified | Discards):
+                self._waiting.append(event)
+            elif event.subscription_id != subscription_id:
+                self._waiting.append(event)
+                self._notifications += isinstance(event, Notified)
+                self._identifiers += len(event.identifiers) if isinstance(event, Discards) else 0
+
     def _discard(self, subscription_id: int, event_type: int, identifiers: tuple[int, ...]) -> None:
         if not self._tells_discards:
             return
