@@ -138,7 +138,8 @@ class EventClient:
         self.is_stale = False
         """The node was locked since `initialize`: nothing but `finalize` succeeds any more."""
         self._owner = owner
-        self._is_ending = False
+        self.is_ending = False
+        """`finalize` was called: what opens from now on is given back."""
         self._invocations = itertools.count(INVOCATION_FIRST)
 
     @classmethod
@@ -214,9 +215,9 @@ class EventClient:
         Source: sa<Svc>Finalize.
         """
         self.check_open()
-        if self._is_ending:
+        if self.is_ending:
             raise BadHandle(f"the {self.service.name} session is being finalized")
-        self._is_ending = True
+        self.is_ending = True
         try:
             await self.stop()
         except (Library, Transient, Unavailable):

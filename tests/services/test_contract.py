@@ -13,7 +13,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from aisexec.engines import engines_of
-from corosync_amf import connect, errors, sync
+from corosync_amf import ckpt, connect, errors, evt, msg, sync
 from corosync_amf.ais import AdminOperation, DispatchFlags, TrackFlags
 from corosync_amf.errors import AisError
 from corosync_amf.services.amf.engine import AmfEngine
@@ -124,6 +124,15 @@ NONE: dict[str, list[tuple[str, Arguments]]] = {
 }
 """Calls with None where a value is required."""
 NONE_ROWS = [(service, *call) for service in SERVICES for call in NONE[service]]
+
+
+OPENINGS: dict[str, tuple[str, Arguments]] = {
+    "ckpt": ("checkpoint_open", (None, ckpt.CreationAttributes(retention_duration=0.0))),
+    "evt": ("channel_open", (evt.ChannelOpenFlags.CREATE,)),
+    "msg": ("queue_open", (msg.QueueCreationAttributes(),)),
+    "lck": ("resource_open", ()),
+}
+"""What makes and opens something that goes with its last handle (a channel: and with its name)."""
 
 
 @pytest.fixture
@@ -453,6 +462,36 @@ async def test_a_closed_connection_takes_its_services_along(cluster: Loopback, n
         if name != "tmr":
             with pytest.raises(errors.BadHandle):
                 await call(service, *GOOD[name])
+
+
+async def outcome_of(opening: Any, into: list[AisError | None]) -> None:
+    try:
+        await opening
+    except AisError as error:
+        into.append(error)
+    else:
+        into.append(None)
+
+
+@pytest.mark.parametrize("name", OPENINGS)
+async def test_what_is_being_opened_while_the_service_is_finalized_is_given_back(cluster: Loopback, name: str) -> None:
+    method, arguments = OPENINGS[name]
+    async with connect(cluster.nodes[1].address) as session, connect(cluster.nodes[1].address) as other:
+        service = await getattr(session, name)()
+        await getattr(service, method)("door 1", *arguments)  # finalize has something to wait for
+        outcomes: list[AisError | None] = []
+        pending = getattr(service, f"{method}_async")("door 2", *arguments)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outcome_of, getattr(service, method)("door 3", *arguments), outcomes)
+            await anyio.lowlevel.checkpoint()
+            await service.finalize()
+        await outcome_of(pending, outcomes)
+        assert [type(outcome) for outcome in outcomes] == [errors.BadHandle] * 2
+        if name == "evt":  # channels outlive who has them open, but not that and their names
+            async with other.evt() as publisher:
+                for channel in ("door 1", "door 2", "door 3"):
+                    await publisher.channel_unlink(channel)
+        await eventually(lambda: "door" not in str(cluster.states()))
 
 
 async def test_the_executive_forgets_who_has_gone(cluster: Loopback) -> None:

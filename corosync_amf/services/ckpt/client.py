@@ -172,7 +172,7 @@ class CkptService(ServiceClient):
         return checkpoint
 
     def _opened(self, checkpoint: Checkpoint, opened: m.Opened) -> Checkpoint:
-        if not self.is_open:
+        if self.is_ending:
             self.release(m.Close((checkpoint.number,)))
             raise BadHandle("the service was finalized meanwhile")
         checkpoint.begin(opened.attributes)

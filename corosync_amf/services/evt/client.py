@@ -155,7 +155,7 @@ class EvtService(ServiceClient):
         return channel
 
     def _opened(self, channel: Channel) -> Channel:
-        if not self.is_open:
+        if self.is_ending:
             self.release(m.Close((channel.number,)))
             raise BadHandle("the service was finalized meanwhile")
         channel.begin()

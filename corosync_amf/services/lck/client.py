@@ -215,7 +215,7 @@ class LckService(ServiceClient):
         return resource
 
     def _opened(self, resource: Resource) -> Resource:
-        if not self.is_open or resource.number not in self._resources:
+        if self.is_ending or resource.number not in self._resources:
             self.release(m.Close((resource.number,)))
             raise BadHandle("the service was finalized, or the handle lost, meanwhile")
         resource.begin()

@@ -143,7 +143,7 @@ class LogService(ServiceClient):
         return stream
 
     def _opened(self, stream: Stream, opened: m.Opened) -> Stream:
-        if not self.is_open:
+        if self.is_ending:
             self.release(m.Close((stream.number,)))
             raise BadHandle("the service was finalized meanwhile")
         stream.begin(opened.attributes)

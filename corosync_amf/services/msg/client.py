@@ -167,7 +167,7 @@ class MsgService(SendingClient):
         return queue
 
     def _opened(self, queue: Queue, opened: m.Opened) -> Queue:
-        if not self.is_open:
+        if self.is_ending:
             self.release(m.Close((queue.number,)))
             raise BadHandle("the service was finalized meanwhile")
         queue.begin(opened.attributes)
