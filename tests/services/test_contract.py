@@ -464,6 +464,19 @@ async def test_a_closed_connection_takes_its_services_along(cluster: Loopback, n
                 await call(service, *GOOD[name])
 
 
+@pytest.mark.parametrize("name", [*OPENINGS, "log"])
+async def test_what_is_wrong_is_said_before_what_is_too_big(cluster: Loopback, name: str) -> None:
+    method, arguments = OPENINGS.get(name, ("stream_open", ()))
+    async with initialize(name, cluster) as service:
+        for wrong in (-1, float("nan"), "1"):
+            with pytest.raises(errors.InvalidParam):
+                await getattr(service, method)("x" * 2049, *arguments, timeout=wrong)
+        with pytest.raises(errors.InvalidParam):
+            getattr(service, f"{method}_async")("x" * 2049, *arguments, invocation="1")
+        with pytest.raises(errors.TooBig):
+            await getattr(service, method)("x" * 2049, *arguments)
+
+
 async def outcome_of(opening: Any, into: list[AisError | None]) -> None:
     try:
         await opening

@@ -38,6 +38,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real]
 CREATE, CALLBACK = QueueOpenFlags.CREATE, QueueOpenFlags.RECEIVE_CALLBACK
 SMALL = QueueCreationAttributes(size=(100, 100, 100, 100), retention_time=60.0)
 ACK = AckFlags.DELIVERED_ACK
+LONG = "x" * 2049
 ROUND, BROADCAST = QueueGroupPolicy.ROUND_ROBIN, QueueGroupPolicy.BROADCAST
 
 
@@ -517,6 +518,7 @@ ROWS: list[tuple[str, Call, type[AisError]]] = [
     ("open bits first", lambda s: s.queue_open(None, None, 8), errors.BadFlags),
     ("creation bits", lambda s: s.queue_open("x", QueueCreationAttributes(2)), errors.BadFlags),  # type: ignore[arg-type]
     ("area", lambda s: s.queue_open("x", BIG), errors.TooBig),
+    ("huge area", lambda s: s.queue_open("x", QueueCreationAttributes(size=(0, 0, 0, 2**70))), errors.TooBig),
     ("long name", lambda s: s.queue_open("x" * 2049, SMALL), errors.TooBig),
     ("absent", lambda s: s.queue_open("x"), errors.NotExist),
     ("other attributes", lambda s: s.queue_open("q", QueueCreationAttributes()), errors.Exist),
@@ -560,6 +562,8 @@ ROWS: list[tuple[str, Call, type[AisError]]] = [
     ("text", lambda s: s.message_send("q", Message("text")), errors.InvalidParam),  # type: ignore[arg-type]
     ("type", lambda s: s.message_send("q", Message(type=-1)), errors.InvalidParam),
     ("sender", lambda s: s.message_send("q", Message(sender_name="")), errors.InvalidParam),
+    ("long sender", lambda s: s.message_send("q", Message(sender_name=LONG)), errors.TooBig),
+    ("timeout first", lambda s: s.message_send("q", Message(sender_name=LONG), timeout=-1), errors.InvalidParam),
     ("timeout", lambda s: s.message_send("q", Message(), timeout=float("nan")), errors.InvalidParam),
     ("send no time", lambda s: s.message_send("q", Message(), timeout=0), errors.TimedOut),
     ("send absent", lambda s: s.message_send("x", Message()), errors.NotExist),
@@ -599,6 +603,7 @@ SILENT_ROWS: list[tuple[str, Call]] = [
     ("announcements", lambda s: s.queue_open("x", SMALL, CREATE | CALLBACK)),
     ("sending", lambda s: s.message_send_async("q", Message(bytes(2**21)), ACK)),
     ("replying", lambda s: s.message_reply_async(Message(), 5, ACK)),
+    ("sender", lambda s: s.message_send_async("q", Message(sender_name=LONG), ACK)),
     ("tracking", lambda s: s.queue_group_track("g", TrackFlags.CHANGES)),
     ("the present view", lambda s: s.queue_group_track("g", TrackFlags.CURRENT, buffer=False)),
 ]

@@ -13,7 +13,16 @@ from typing import Any, ClassVar, Final
 
 from corosync_amf.engine import Done, Service
 from corosync_amf.errors import AisError, BadHandle, NoResources, TooBig, TryAgain
-from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_flags, check_name
+from corosync_amf.service import (
+    SUPPORTED,
+    Opening,
+    Pending,
+    ServiceClient,
+    check_enum,
+    check_flags,
+    check_name,
+    check_timeout,
+)
 from corosync_amf.session import Session
 
 from . import messages as m
@@ -156,6 +165,7 @@ class LckService(ServiceClient):
         async def open() -> Resource:
             self.check_open()
             flags = check_flags(open_flags, ResourceOpenFlags, "open_flags")
+            check_timeout(timeout)  # before the name may be too big
             request = self._request_to_open(check_name(name), flags)
             resource = self._prepared(request)
             try:

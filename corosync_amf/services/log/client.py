@@ -14,7 +14,16 @@ from typing import Any, ClassVar
 from corosync_amf.engine import Done, Service
 from corosync_amf.errors import AisError, BadHandle, TooBig
 from corosync_amf.following import Following
-from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_int, check_name
+from corosync_amf.service import (
+    SUPPORTED,
+    Opening,
+    Pending,
+    ServiceClient,
+    check_enum,
+    check_int,
+    check_name,
+    check_timeout,
+)
 from corosync_amf.session import Session
 
 from . import messages as m
@@ -86,7 +95,9 @@ class LogService(ServiceClient):
 
         async def open() -> Stream:
             self.check_open()
-            request = self._request_to_open(name, opening_of(create_attributes, open_flags))
+            attributes = opening_of(create_attributes, open_flags)
+            check_timeout(timeout)  # before the name may be too big
+            request = self._request_to_open(name, attributes)
             stream = self._prepared(request)
             try:
                 opened = await self.request(

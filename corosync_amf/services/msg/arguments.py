@@ -65,7 +65,7 @@ def sizes_of(value: object, what: str) -> Sizes:
     """Four numbers of bytes. Raises: InvalidParam."""
     if not isinstance(value, tuple | list) or len(value) != PRIORITIES:
         raise InvalidParam(f"{what} must have {PRIORITIES} numbers, not {value!r}")
-    first, second, third, fourth = (check_int(each, what, maximum=INT_MAX) for each in value)
+    first, second, third, fourth = (check_int(each, what) for each in value)
     return first, second, third, fourth
 
 
@@ -87,7 +87,7 @@ def thresholds_of(value: object) -> QueueThresholds:
 
 
 def body_of(message: object) -> Body:
-    """What goes out of a message, of whatever size. Raises: InvalidParam; TooBig: sender_name."""
+    """What goes out of a message, of whatever size. Raises: InvalidParam."""
     if not isinstance(message, Message):
         raise InvalidParam(f"message must be a Message, not {type(message).__qualname__}")
     return Body(
@@ -95,7 +95,7 @@ def body_of(message: object) -> Body:
         check_int(message.type, "type", maximum=NUMBER_MAX),
         check_int(message.version, "version", maximum=NUMBER_MAX),
         check_int(message.priority, "priority", maximum=PRIORITY_LOWEST),
-        None if message.sender_name is None else check_name(message.sender_name, "sender_name"),
+        None if message.sender_name is None else name_of(message.sender_name, "sender_name"),
     )
 
 
