@@ -339,13 +339,16 @@ class ServiceClient(EventClient):
         *,
         timeout: float | None = None,
         late: Callable[[T], object] | None = None,
+        undo: Request | None = None,
         retry: bool = True,
     ) -> T:
         """`Session.request` for this service. `retry` False: not even in a session that does it else."""
         self.check_open()
         session, retry = self.session, self.retry and retry
         try:
-            return await session.request(self.service, message, reply, timeout=timeout, retry=retry, late=late)
+            return await session.request(
+                self.service, message, reply, timeout=timeout, retry=retry, late=late, undo=undo
+            )
         except Unavailable as error:
             raise self._unavailable(error) from None
 

@@ -464,6 +464,23 @@ async def test_a_closed_connection_takes_its_services_along(cluster: Loopback, n
                 await call(service, *GOOD[name])
 
 
+@pytest.mark.parametrize("given_up_by", ["timeout", "cancellation"])
+@pytest.mark.parametrize("name", OPENINGS)
+async def test_what_opens_too_late_is_closed_though_nobody_reads(
+    cluster: Loopback, name: str, given_up_by: str
+) -> None:
+    method, arguments = OPENINGS[name]
+    async with initialize(name, cluster) as service, initialize(name, cluster) as other:
+        opening = getattr(service, method)("door", *arguments, timeout=1e-6 if given_up_by == "timeout" else None)
+        with anyio.move_on_after(5 if given_up_by == "timeout" else 0):
+            with pytest.raises(errors.TimedOut):
+                await opening
+        await reached(other, name)  # comes behind it
+        if name == "evt":
+            await other.channel_unlink("door")
+        await eventually(lambda: "door" not in str(cluster.states()))
+
+
 @pytest.mark.parametrize("name", [*OPENINGS, "log"])
 async def test_what_is_wrong_is_said_before_what_is_too_big(cluster: Loopback, name: str) -> None:
     method, arguments = OPENINGS.get(name, ("stream_open", ()))

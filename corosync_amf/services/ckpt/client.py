@@ -111,9 +111,8 @@ class CkptService(ServiceClient):
             request = self._request_to_open(check_name(name), flags, attributes)
             checkpoint = self._prepared(request)
             try:
-                opened = await self.request(
-                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-                )
+                undo = m.Close((request.handle,))
+                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
             except BaseException:
                 self.forget(checkpoint)
                 raise

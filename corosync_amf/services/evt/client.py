@@ -113,9 +113,8 @@ class EvtService(ServiceClient):
             check_timeout(timeout)  # before the name may be too big
             channel = self._prepared(check_name(name), flags)
             request = m.Open(channel.number, channel.name, int(flags))
-            ending = m.Close((channel.number,))
             try:
-                await self.request(request, Done, timeout=timeout, late=lambda _: self.release(ending))
+                await self.request(request, Done, timeout=timeout, undo=m.Close((channel.number,)))
             except BaseException:
                 self.forget(channel)
                 raise

@@ -169,9 +169,7 @@ class LckService(ServiceClient):
             request = self._request_to_open(check_name(name), flags)
             resource = self._prepared(request)
             try:
-                await self.request(
-                    request, Done, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-                )
+                await self.request(request, Done, timeout=timeout, undo=m.Close((request.handle,)))
             except BaseException:
                 self.forget(resource)
                 raise

@@ -100,9 +100,8 @@ class LogService(ServiceClient):
             request = self._request_to_open(name, attributes)
             stream = self._prepared(request)
             try:
-                opened = await self.request(
-                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-                )
+                undo = m.Close((request.handle,))
+                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
             except BaseException:
                 self.forget(stream)
                 raise

@@ -106,9 +106,8 @@ class MsgService(SendingClient):
             request = self._request_to_open(name, open_flags, creation_attributes, timeout=timeout)
             queue = self._prepared(request)
             try:
-                opened = await self.request(
-                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-                )
+                undo = m.Close((request.handle,))
+                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
             except BaseException:
                 self.forget(queue)
                 raise
