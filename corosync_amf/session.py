@@ -13,6 +13,7 @@ in one bundle.
 
 import asyncio
 import math
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
@@ -402,7 +403,8 @@ def check_timeout(timeout: float | None) -> None:
     """Raises: InvalidParam: `timeout` is neither None nor a number of seconds, 0 or more."""
     if timeout is None:
         return
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+    is_number = not isinstance(timeout, bool) and isinstance(timeout, int | float)
+    if not is_number or not timeout >= 0 or sys.float_info.max < timeout < math.inf:
         raise InvalidParam(f"timeout must be None or a number of seconds, 0 or more, not {timeout!r}")
 
 

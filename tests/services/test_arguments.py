@@ -60,6 +60,7 @@ class Colour(IntEnum):
         (lambda: check_int(11, maximum=10), InvalidParam),
         (lambda: check_timeout(-0.1), InvalidParam),
         (lambda: check_timeout(float("nan")), InvalidParam),
+        (lambda: check_timeout(10**400), InvalidParam),
     ],
 )
 def test_bad_arguments_raise_what_the_standard_says(check, error) -> None:
@@ -73,5 +74,5 @@ def test_good_arguments_come_back_in_their_types() -> None:
     assert check_enum(1, Colour) is Colour.RED
     assert check_bytes(memoryview(bytearray(b"abc"))[1:]) == b"bc"
     assert check_int(7, maximum=7) == 7
-    for good in (None, 0, 0.0, 1.5, float("inf")):
+    for good in (None, 0, 0.0, 1.5, 10**300, float("inf")):
         check_timeout(good)

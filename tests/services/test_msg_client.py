@@ -83,6 +83,27 @@ async def test_what_one_sends_another_gets_with_all_that_belongs_to_it(cluster: 
         assert (await queue.message_get()).data == b"high"
 
 
+class Name(str):
+    """Text of a class of the application's own."""
+
+
+class Text(bytes):
+    """And bytes."""
+
+
+class Number(int):
+    """And a number."""
+
+
+async def test_values_of_derived_classes_are_what_they_are_derived_from(cluster: Loopback) -> None:
+    attributes = QueueCreationAttributes(size=(Number(9), 9, 9, 9), retention_time=Number(5))
+    async with on(cluster) as service, service.queue_open(Name("q"), attributes) as queue:
+        await service.message_send(Name("q"), Message(Text(b"x"), Number(7), sender_name=Name("me")))
+        got = await queue.message_get(timeout=1)
+        assert (got.data, got.type, got.sender_name) == (b"x", 7, "me")
+        assert (await service.queue_status_get("q")).retention_time == 5.0
+
+
 async def test_a_queue_is_iterated_over_until_it_is_closed(cluster: Loopback) -> None:
     async with on(cluster, 1) as service, on(cluster, 2) as other:
         queue = await service.queue_open("q", SMALL)
@@ -511,6 +532,7 @@ ROWS: list[tuple[str, Call, type[AisError]]] = [
     ("three sizes", lambda s: s.queue_open("x", QueueCreationAttributes(size=(1, 2, 3))), errors.InvalidParam),  # type: ignore[arg-type]
     ("size", lambda s: s.queue_open("x", QueueCreationAttributes(size=(1, 2, 3, -1))), errors.InvalidParam),
     ("retention", lambda s: s.queue_open("x", QueueCreationAttributes(retention_time=-1.0)), errors.InvalidParam),
+    ("endless", lambda s: s.queue_open("x", QueueCreationAttributes(retention_time=10**400)), errors.InvalidParam),
     ("open timeout", lambda s: s.queue_open("x", SMALL, timeout=-1), errors.InvalidParam),
     ("no name", lambda s: s.queue_open(None, SMALL), errors.InvalidParam),
     ("empty name", lambda s: s.queue_open("", SMALL), errors.InvalidParam),

@@ -3,7 +3,7 @@
 TooBig comes last of what a call can refuse by itself: it has functions of its own (`limits`).
 """
 
-import math
+import sys
 
 from corosync_amf.ais import TrackFlags
 from corosync_amf.errors import BadFlags, InvalidParam, TooBig
@@ -24,6 +24,7 @@ from .values import (
 )
 
 INT_MAX = 2**63 - 1
+FLOAT_MAX = sys.float_info.max
 
 
 def name_of(name: object, what: str = "name") -> str:
@@ -73,7 +74,7 @@ def duration_of(value: object) -> float | None:
     """Seconds, 0 or more; None for ever. Raises: InvalidParam."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= FLOAT_MAX:
         raise InvalidParam(f"retention_time must be None or seconds, 0 or more, not {value!r}")
     return float(value)
 
