@@ -138,7 +138,8 @@ class EventClient:
         self.is_stale = False
         """The node was locked since `initialize`: nothing but `finalize` succeeds any more."""
         self._owner = owner
-        self._is_ending = False
+        self.is_ending = False
+        """`finalize` was called: what opens from now on is given back."""
         self._invocations = itertools.count(INVOCATION_FIRST)
 
     @classmethod
@@ -216,9 +217,9 @@ class EventClient:
         Source: sa<Svc>Finalize.
         """
         self.check_open()
-        if self._is_ending:
+        if self.is_ending:
             raise BadHandle(f"the {self.service.name} session is being finalized")
-        self._is_ending = True
+        self.is_ending = True
         try:
             await self.stop()
         except (Library, Transient, Unavailable):
@@ -340,13 +341,16 @@ class ServiceClient(EventClient):
         *,
         timeout: float | None = None,
         late: Callable[[T], object] | None = None,
+        undo: Request | None = None,
         retry: bool = True,
     ) -> T:
         """`Session.request` for this service. `retry` False: not even in a session that does it else."""
         self.check_open()
         session, retry = self.session, self.retry and retry
         try:
-            return await session.request(self.service, message, reply, timeout=timeout, retry=retry, late=late)
+            return await session.request(
+                self.service, message, reply, timeout=timeout, retry=retry, late=late, undo=undo
+            )
         except Unavailable as error:
             raise self._unavailable(error) from None
 

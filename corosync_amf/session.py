@@ -102,12 +102,13 @@ class Session(EventSession):
         timeout: float | None = None,
         retry: bool = True,
         late: Callable[[T], object] | None = None,
+        undo: Request | None = None,
     ) -> T:
         """Put `message` into the total order and return the reply, a `reply` struct (or one of that union).
 
         `timeout` in seconds, None: for ever. TryAgain is tried again until the timeout, 30 s without one; not at all
-        with `retry=False`. `late` gets the reply of a request that was given up (timeout, cancellation) when it
-        comes after all.
+        with `retry=False`. A request that was given up (timeout, cancellation) may still be applied: `late` gets its
+        reply when that is read after all; `undo` is handed over at once, and comes behind it in the order.
 
         Raises: TimedOut; TryAgain; InvalidParam: bad timeout; TooBig: message over 16 MiB; Library: the executive is
         gone; and what the service answers.
@@ -117,7 +118,7 @@ class Session(EventSession):
         if timeout == 0:
             raise TimedOut("no time for what must pass the total order")
         encoded = _encoded(message)
-        answer: T = await self._persist(lambda: self._request(service, encoded, reply, late), timeout, retry)
+        answer: T = await self._persist(lambda: self._request(service, encoded, reply, late, undo), timeout, retry)
         return answer
 
     async def ask(
@@ -244,7 +245,12 @@ class Session(EventSession):
             pause = min(2 * pause, RETRY_SECONDS_LAST)
 
     async def _request(
-        self, service: Service, encoded: msgspec.Raw, reply: type[T], late: Callable[[T], object] | None
+        self,
+        service: Service,
+        encoded: msgspec.Raw,
+        reply: type[T],
+        late: Callable[[T], object] | None,
+        undo: Request | None,
     ) -> T:
         self._check()
         if self._credit:
@@ -258,6 +264,8 @@ class Session(EventSession):
         except BaseException:
             if late is not None:
                 self._give_up(call, reply, late)
+            if undo is not None and not self._turns.has_ended:
+                self.post(service, undo, is_owed=True)
             raise
         return self.read(call.answer, reply)
 

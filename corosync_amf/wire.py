@@ -92,7 +92,23 @@ class Events(Frame, frozen=True, tag=6):
 FromClient = Hello | Requests | Ask
 FromExecutive = Welcome | Refused | Replies | Events
 
-_encoder = msgspec.msgpack.Encoder()
+
+def _plain(value: object) -> object:
+    """What goes over the wire for a value of a class that an application derived from text, bytes or a number."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case bytes():
+            return bytes(memoryview(value))
+        case int():
+            return int.__int__(value)
+        case float():
+            return float.__float__(value)
+        case _:
+            raise TypeError(f"a {type(value).__qualname__} cannot be sent")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 
 
 @cache

@@ -13,7 +13,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from aisexec.engines import engines_of
-from corosync_amf import connect, errors, sync
+from corosync_amf import ckpt, connect, errors, evt, msg, sync
 from corosync_amf.ais import AdminOperation, DispatchFlags, TrackFlags
 from corosync_amf.errors import AisError
 from corosync_amf.services.amf.engine import AmfEngine
@@ -124,6 +124,15 @@ NONE: dict[str, list[tuple[str, Arguments]]] = {
 }
 """Calls with None where a value is required."""
 NONE_ROWS = [(service, *call) for service in SERVICES for call in NONE[service]]
+
+
+OPENINGS: dict[str, tuple[str, Arguments]] = {
+    "ckpt": ("checkpoint_open", (None, ckpt.CreationAttributes(retention_duration=0.0))),
+    "evt": ("channel_open", (evt.ChannelOpenFlags.CREATE,)),
+    "msg": ("queue_open", (msg.QueueCreationAttributes(),)),
+    "lck": ("resource_open", ()),
+}
+"""What makes and opens something that goes with its last handle (a channel: and with its name)."""
 
 
 @pytest.fixture
@@ -460,6 +469,66 @@ async def test_a_closed_connection_takes_its_services_along(cluster: Loopback, n
         if name != "tmr":
             with pytest.raises(errors.BadHandle):
                 await call(service, *GOOD[name])
+
+
+@pytest.mark.parametrize("given_up_by", ["timeout", "cancellation"])
+@pytest.mark.parametrize("name", OPENINGS)
+async def test_what_opens_too_late_is_closed_though_nobody_reads(
+    cluster: Loopback, name: str, given_up_by: str
+) -> None:
+    method, arguments = OPENINGS[name]
+    async with initialize(name, cluster) as service, initialize(name, cluster) as other:
+        opening = getattr(service, method)("door", *arguments, timeout=1e-6 if given_up_by == "timeout" else None)
+        with anyio.move_on_after(5 if given_up_by == "timeout" else 0):
+            with pytest.raises(errors.TimedOut):
+                await opening
+        await reached(other, name)  # comes behind it
+        if name == "evt":
+            await other.channel_unlink("door")
+        await eventually(lambda: "door" not in str(cluster.states()))
+
+
+@pytest.mark.parametrize("name", [*OPENINGS, "log"])
+async def test_what_is_wrong_is_said_before_what_is_too_big(cluster: Loopback, name: str) -> None:
+    method, arguments = OPENINGS.get(name, ("stream_open", ()))
+    async with initialize(name, cluster) as service:
+        for wrong in (-1, float("nan"), "1"):
+            with pytest.raises(errors.InvalidParam):
+                await getattr(service, method)("x" * 2049, *arguments, timeout=wrong)
+        with pytest.raises(errors.InvalidParam):
+            getattr(service, f"{method}_async")("x" * 2049, *arguments, invocation="1")
+        with pytest.raises(errors.TooBig):
+            await getattr(service, method)("x" * 2049, *arguments)
+
+
+async def outcome_of(opening: Any, into: list[AisError | None]) -> None:
+    try:
+        await opening
+    except AisError as error:
+        into.append(error)
+    else:
+        into.append(None)
+
+
+@pytest.mark.parametrize("name", OPENINGS)
+async def test_what_is_being_opened_while_the_service_is_finalized_is_given_back(cluster: Loopback, name: str) -> None:
+    method, arguments = OPENINGS[name]
+    async with connect(cluster.nodes[1].address) as session, connect(cluster.nodes[1].address) as other:
+        service = await getattr(session, name)()
+        await getattr(service, method)("door 1", *arguments)  # finalize has something to wait for
+        outcomes: list[AisError | None] = []
+        pending = getattr(service, f"{method}_async")("door 2", *arguments)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outcome_of, getattr(service, method)("door 3", *arguments), outcomes)
+            await anyio.lowlevel.checkpoint()
+            await service.finalize()
+        await outcome_of(pending, outcomes)
+        assert [type(outcome) for outcome in outcomes] == [errors.BadHandle] * 2
+        if name == "evt":  # channels outlive who has them open, but not that and their names
+            async with other.evt() as publisher:
+                for channel in ("door 1", "door 2", "door 3"):
+                    await publisher.channel_unlink(channel)
+        await eventually(lambda: "door" not in str(cluster.states()))
 
 
 async def test_the_executive_forgets_who_has_gone(cluster: Loopback) -> None:

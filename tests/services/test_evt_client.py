@@ -1,5 +1,6 @@
 """EVT as applications use it: real sessions on executives in one process, on one node and on three."""
 
+import gc
 import select
 from collections.abc import AsyncIterator
 from typing import Any
@@ -197,6 +198,26 @@ async def test_who_asks_a_subscription_directly_keeps_its_events(cluster: Loopba
         await channel.publish(b"2")
         assert await service.dispatch(DispatchFlags.ALL, print) == 0
         assert (await anext(subscription)).data_get() == b"2"
+
+
+async def test_a_cancelled_task_leaves_the_events_to_the_stream(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.channel_open("c", ALL) as channel:
+        subscription = await channel.event_subscribe()
+
+        async def follow() -> None:
+            async for _ in subscription:
+                pass
+
+        gc.disable()  # what a traceback keeps alive, the garbage collector may end much later
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(follow)
+                await anyio.wait_all_tasks_blocked()
+                tasks.cancel_scope.cancel()
+            await channel.publish(b"1")
+            assert (await next_of(service)).event.data_get() == b"1"
+        finally:
+            gc.enable()
 
 
 async def test_iterations_of_several_tasks_share_a_subscription(cluster: Loopback) -> None:

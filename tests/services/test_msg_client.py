@@ -38,6 +38,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real]
 CREATE, CALLBACK = QueueOpenFlags.CREATE, QueueOpenFlags.RECEIVE_CALLBACK
 SMALL = QueueCreationAttributes(size=(100, 100, 100, 100), retention_time=60.0)
 ACK = AckFlags.DELIVERED_ACK
+LONG = "x" * 2049
 ROUND, BROADCAST = QueueGroupPolicy.ROUND_ROBIN, QueueGroupPolicy.BROADCAST
 
 
@@ -80,6 +81,27 @@ async def test_what_one_sends_another_gets_with_all_that_belongs_to_it(cluster: 
         assert low.send_time > 1e9
         await there.message_send("q", high)  # what was received may be sent on
         assert (await queue.message_get()).data == b"high"
+
+
+class Name(str):
+    """Text of a class of the application's own."""
+
+
+class Text(bytes):
+    """And bytes."""
+
+
+class Number(int):
+    """And a number."""
+
+
+async def test_values_of_derived_classes_are_what_they_are_derived_from(cluster: Loopback) -> None:
+    attributes = QueueCreationAttributes(size=(Number(9), 9, 9, 9), retention_time=Number(5))
+    async with on(cluster) as service, service.queue_open(Name("q"), attributes) as queue:
+        await service.message_send(Name("q"), Message(Text(b"x"), Number(7), sender_name=Name("me")))
+        got = await queue.message_get(timeout=1)
+        assert (got.data, got.type, got.sender_name) == (b"x", 7, "me")
+        assert (await service.queue_status_get("q")).retention_time == 5.0
 
 
 async def test_a_queue_is_iterated_over_until_it_is_closed(cluster: Loopback) -> None:
@@ -510,6 +532,7 @@ ROWS: list[tuple[str, Call, type[AisError]]] = [
     ("three sizes", lambda s: s.queue_open("x", QueueCreationAttributes(size=(1, 2, 3))), errors.InvalidParam),  # type: ignore[arg-type]
     ("size", lambda s: s.queue_open("x", QueueCreationAttributes(size=(1, 2, 3, -1))), errors.InvalidParam),
     ("retention", lambda s: s.queue_open("x", QueueCreationAttributes(retention_time=-1.0)), errors.InvalidParam),
+    ("endless", lambda s: s.queue_open("x", QueueCreationAttributes(retention_time=10**400)), errors.InvalidParam),
     ("open timeout", lambda s: s.queue_open("x", SMALL, timeout=-1), errors.InvalidParam),
     ("no name", lambda s: s.queue_open(None, SMALL), errors.InvalidParam),
     ("empty name", lambda s: s.queue_open("", SMALL), errors.InvalidParam),
@@ -517,6 +540,7 @@ ROWS: list[tuple[str, Call, type[AisError]]] = [
     ("open bits first", lambda s: s.queue_open(None, None, 8), errors.BadFlags),
     ("creation bits", lambda s: s.queue_open("x", QueueCreationAttributes(2)), errors.BadFlags),  # type: ignore[arg-type]
     ("area", lambda s: s.queue_open("x", BIG), errors.TooBig),
+    ("huge area", lambda s: s.queue_open("x", QueueCreationAttributes(size=(0, 0, 0, 2**70))), errors.TooBig),
     ("long name", lambda s: s.queue_open("x" * 2049, SMALL), errors.TooBig),
     ("absent", lambda s: s.queue_open("x"), errors.NotExist),
     ("other attributes", lambda s: s.queue_open("q", QueueCreationAttributes()), errors.Exist),
@@ -560,6 +584,8 @@ ROWS: list[tuple[str, Call, type[AisError]]] = [
     ("text", lambda s: s.message_send("q", Message("text")), errors.InvalidParam),  # type: ignore[arg-type]
     ("type", lambda s: s.message_send("q", Message(type=-1)), errors.InvalidParam),
     ("sender", lambda s: s.message_send("q", Message(sender_name="")), errors.InvalidParam),
+    ("long sender", lambda s: s.message_send("q", Message(sender_name=LONG)), errors.TooBig),
+    ("timeout first", lambda s: s.message_send("q", Message(sender_name=LONG), timeout=-1), errors.InvalidParam),
     ("timeout", lambda s: s.message_send("q", Message(), timeout=float("nan")), errors.InvalidParam),
     ("send no time", lambda s: s.message_send("q", Message(), timeout=0), errors.TimedOut),
     ("send absent", lambda s: s.message_send("x", Message()), errors.NotExist),
@@ -599,6 +625,7 @@ SILENT_ROWS: list[tuple[str, Call]] = [
     ("announcements", lambda s: s.queue_open("x", SMALL, CREATE | CALLBACK)),
     ("sending", lambda s: s.message_send_async("q", Message(bytes(2**21)), ACK)),
     ("replying", lambda s: s.message_reply_async(Message(), 5, ACK)),
+    ("sender", lambda s: s.message_send_async("q", Message(sender_name=LONG), ACK)),
     ("tracking", lambda s: s.queue_group_track("g", TrackFlags.CHANGES)),
     ("the present view", lambda s: s.queue_group_track("g", TrackFlags.CURRENT, buffer=False)),
 ]

@@ -1,6 +1,6 @@
 """What an application passes, checked and turned into what goes over the wire."""
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -19,6 +19,7 @@ from .values import (
 )
 
 INT_MAX: Final = 2**63 - 1
+FLOAT_MAX: Final = sys.float_info.max
 
 
 def opening_of(open_flags: object, attributes: object) -> tuple[OpenFlags, Attributes | None]:
@@ -68,7 +69,7 @@ def check_duration(value: object) -> float | None:
     """Seconds, 0 or more; None for ever. Raises: InvalidParam."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= FLOAT_MAX:
         raise InvalidParam(f"a duration must be None or seconds, 0 or more, not {value!r}")
     return float(value)
 
@@ -77,7 +78,7 @@ def check_time(value: object) -> float | None:
     """A point in wall clock time; None never. Raises: InvalidParam."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FLOAT_MAX:
         raise InvalidParam(f"a time must be None or seconds since the epoch, not {value!r}")
     return float(value)
 

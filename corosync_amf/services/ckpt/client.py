@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from corosync_amf.engine import Done, Service
 from corosync_amf.errors import AisError, BadHandle, Exist, InvalidParam, NotExist, TooBig
-from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_name
+from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_name, check_timeout
 from corosync_amf.session import Session
 
 from . import messages as m
@@ -107,12 +107,12 @@ class CkptService(ServiceClient):
         async def open() -> Checkpoint:
             self.check_open()
             flags, attributes = opening_of(open_flags, creation_attributes)
+            check_timeout(timeout)  # before the name may be too big
             request = self._request_to_open(check_name(name), flags, attributes)
             checkpoint = self._prepared(request)
             try:
-                opened = await self.request(
-                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-                )
+                undo = m.Close((request.handle,))
+                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
             except BaseException:
                 self.forget(checkpoint)
                 raise
@@ -172,7 +172,7 @@ class CkptService(ServiceClient):
         return checkpoint
 
     def _opened(self, checkpoint: Checkpoint, opened: m.Opened) -> Checkpoint:
-        if not self.is_open:
+        if self.is_ending:
             self.release(m.Close((checkpoint.number,)))
             raise BadHandle("the service was finalized meanwhile")
         checkpoint.begin(opened.attributes)

@@ -194,9 +194,9 @@ class Channel:
             raise Exist(f"subscription id {chosen} is in use on this handle")
         subscription = self.service.new_subscription(self, chosen, length, resume)
         request = m.Subscribe(self.number, subscription.number, pairs)
-        ending = m.Unsubscribe(self.number, subscription.number)
+        undo = m.Unsubscribe(self.number, subscription.number)
         try:
-            await self.service.request(request, Done, late=lambda _: self.service.release(ending))
+            await self.service.request(request, Done, undo=undo)
         except BaseException:
             self._end(subscription)
             raise

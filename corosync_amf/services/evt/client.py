@@ -17,7 +17,16 @@ from typing import Any, ClassVar, Final
 
 from corosync_amf.engine import Done, Service
 from corosync_amf.errors import AisError, BadFlags, BadHandle, TooBig, TryAgain
-from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_flags, check_name
+from corosync_amf.service import (
+    SUPPORTED,
+    Opening,
+    Pending,
+    ServiceClient,
+    check_enum,
+    check_flags,
+    check_name,
+    check_timeout,
+)
 from corosync_amf.session import Session
 
 from . import messages as m
@@ -101,11 +110,11 @@ class EvtService(ServiceClient):
         async def open() -> Channel:
             self.check_open()
             flags = _flags_of(open_flags)
+            check_timeout(timeout)  # before the name may be too big
             channel = self._prepared(check_name(name), flags)
             request = m.Open(channel.number, channel.name, int(flags))
-            ending = m.Close((channel.number,))
             try:
-                await self.request(request, Done, timeout=timeout, late=lambda _: self.release(ending))
+                await self.request(request, Done, timeout=timeout, undo=m.Close((channel.number,)))
             except BaseException:
                 self.forget(channel)
                 raise
@@ -155,7 +164,7 @@ class EvtService(ServiceClient):
         return channel
 
     def _opened(self, channel: Channel) -> Channel:
-        if not self.is_open:
+        if self.is_ending:
             self.release(m.Close((channel.number,)))
             raise BadHandle("the service was finalized meanwhile")
         channel.begin()

@@ -97,6 +97,9 @@ class Iteration:
             except BadHandle:
                 if subscription.is_open:
                     raise
+            except BaseException:
+                del self  # the traceback of a cancelled task must not keep its iteration, and its events, alive
+                raise
 
     async def aclose(self) -> None:
         """End the iteration."""

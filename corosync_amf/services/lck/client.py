@@ -13,7 +13,16 @@ from typing import Any, ClassVar, Final
 
 from corosync_amf.engine import Done, Service
 from corosync_amf.errors import AisError, BadHandle, NoResources, TooBig, TryAgain
-from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_enum, check_flags, check_name
+from corosync_amf.service import (
+    SUPPORTED,
+    Opening,
+    Pending,
+    ServiceClient,
+    check_enum,
+    check_flags,
+    check_name,
+    check_timeout,
+)
 from corosync_amf.session import Session
 
 from . import messages as m
@@ -156,12 +165,11 @@ class LckService(ServiceClient):
         async def open() -> Resource:
             self.check_open()
             flags = check_flags(open_flags, ResourceOpenFlags, "open_flags")
+            check_timeout(timeout)  # before the name may be too big
             request = self._request_to_open(check_name(name), flags)
             resource = self._prepared(request)
             try:
-                await self.request(
-                    request, Done, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-                )
+                await self.request(request, Done, timeout=timeout, undo=m.Close((request.handle,)))
             except BaseException:
                 self.forget(resource)
                 raise
@@ -215,7 +223,7 @@ class LckService(ServiceClient):
         return resource
 
     def _opened(self, resource: Resource) -> Resource:
-        if not self.is_open or resource.number not in self._resources:
+        if self.is_ending or resource.number not in self._resources:
             self.release(m.Close((resource.number,)))
             raise BadHandle("the service was finalized, or the handle lost, meanwhile")
         resource.begin()

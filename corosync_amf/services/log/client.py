@@ -96,13 +96,12 @@ class LogService(ServiceClient):
         async def open() -> Stream:
             self.check_open()
             attributes = opening_of(create_attributes, open_flags)
-            check_timeout(timeout)
+            check_timeout(timeout)  # before the name may be too big
             request = self._request_to_open(name, attributes)
             stream = self._prepared(request)
             try:
-                opened = await self.request(
-                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-                )
+                undo = m.Close((request.handle,))
+                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
             except BaseException:
                 self.forget(stream)
                 raise
@@ -154,7 +153,7 @@ class LogService(ServiceClient):
         return stream
 
     def _opened(self, stream: Stream, opened: m.Opened) -> Stream:
-        if not self.is_open:
+        if self.is_ending:
             self.release(m.Close((stream.number,)))
             raise BadHandle("the service was finalized meanwhile")
         stream.begin(opened.attributes)

@@ -3,7 +3,7 @@
 TooBig comes last of what a call can refuse by itself: it has functions of its own (`limits`).
 """
 
-import math
+import sys
 
 from corosync_amf.ais import TrackFlags
 from corosync_amf.errors import BadFlags, InvalidParam, TooBig
@@ -24,6 +24,7 @@ from .values import (
 )
 
 INT_MAX = 2**63 - 1
+FLOAT_MAX = sys.float_info.max
 
 
 def name_of(name: object, what: str = "name") -> str:
@@ -65,7 +66,7 @@ def sizes_of(value: object, what: str) -> Sizes:
     """Four numbers of bytes. Raises: InvalidParam."""
     if not isinstance(value, tuple | list) or len(value) != PRIORITIES:
         raise InvalidParam(f"{what} must have {PRIORITIES} numbers, not {value!r}")
-    first, second, third, fourth = (check_int(each, what, maximum=INT_MAX) for each in value)
+    first, second, third, fourth = (check_int(each, what) for each in value)
     return first, second, third, fourth
 
 
@@ -73,7 +74,7 @@ def duration_of(value: object) -> float | None:
     """Seconds, 0 or more; None for ever. Raises: InvalidParam."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= FLOAT_MAX:
         raise InvalidParam(f"retention_time must be None or seconds, 0 or more, not {value!r}")
     return float(value)
 
@@ -87,7 +88,7 @@ def thresholds_of(value: object) -> QueueThresholds:
 
 
 def body_of(message: object) -> Body:
-    """What goes out of a message, of whatever size. Raises: InvalidParam; TooBig: sender_name."""
+    """What goes out of a message, of whatever size. Raises: InvalidParam."""
     if not isinstance(message, Message):
         raise InvalidParam(f"message must be a Message, not {type(message).__qualname__}")
     return Body(
@@ -95,7 +96,7 @@ def body_of(message: object) -> Body:
         check_int(message.type, "type", maximum=NUMBER_MAX),
         check_int(message.version, "version", maximum=NUMBER_MAX),
         check_int(message.priority, "priority", maximum=PRIORITY_LOWEST),
-        None if message.sender_name is None else check_name(message.sender_name, "sender_name"),
+        None if message.sender_name is None else name_of(message.sender_name, "sender_name"),
     )
 
 

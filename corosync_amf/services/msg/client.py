@@ -106,9 +106,8 @@ class MsgService(SendingClient):
             request = self._request_to_open(name, open_flags, creation_attributes, timeout=timeout)
             queue = self._prepared(request)
             try:
-                opened = await self.request(
-                    request, m.Opened, timeout=timeout, late=lambda _: self.release(m.Close((request.handle,)))
-                )
+                undo = m.Close((request.handle,))
+                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
             except BaseException:
                 self.forget(queue)
                 raise
@@ -167,7 +166,7 @@ class MsgService(SendingClient):
         return queue
 
     def _opened(self, queue: Queue, opened: m.Opened) -> Queue:
-        if not self.is_open:
+        if self.is_ending:
             self.release(m.Close((queue.number,)))
             raise BadHandle("the service was finalized meanwhile")
         queue.begin(opened.attributes)

@@ -231,7 +231,7 @@ class NtfService(ServiceClient):
             raise Exist(f"subscription {number} is there already")
         subscription = self._subscriptions[number] = Subscription(self, number)
         try:
-            await self.request(m.Subscribe(number, terms), Done, late=lambda _: self.release(m.Unsubscribe(number)))
+            await self.request(m.Subscribe(number, terms), Done, undo=m.Unsubscribe(number))
         except BaseException:
             self._forget(subscription)
             raise
