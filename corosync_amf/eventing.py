@@ -3,13 +3,12 @@
 `Session` adds the requests to it.
 """
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import anyio.lowlevel
 
-from corosync_amf.errors import AisError, BadHandle, InvalidParam
+from corosync_amf.errors import AisError, BadHandle
 from corosync_amf.streams import Queue, Streams
 from corosync_amf.turns import Source, Turns, Waiter
 
@@ -22,7 +21,6 @@ class EventSession:
         there was anything.
         """
         self._source = source
-        self._thread = threading.get_ident()
         self._turns = Turns(source, receive)
         self._streams = Streams(self._turns, source)
         self._closed = False
@@ -154,5 +152,4 @@ class EventSession:
 
     def check_thread(self) -> None:
         """Raises: InvalidParam: this is not the thread that opened the session."""
-        if threading.get_ident() != self._thread:
-            raise InvalidParam("the session belongs to another thread")
+        self._turns.check_thread()

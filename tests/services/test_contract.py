@@ -209,6 +209,13 @@ async def test_events_must_be_of_the_type_of_the_module(cluster: Loopback, name:
             await reached(service, name)
 
 
+@pytest.mark.parametrize("name", SERVICES)
+async def test_whether_to_retry_is_yes_or_no(cluster: Loopback, name: str) -> None:
+    for retry in (None, 1, "no"):
+        with pytest.raises(errors.InvalidParam):
+            await initialize(name, cluster, retry=retry)
+
+
 @pytest.mark.parametrize("name", WITHOUT_VERSIONS)
 async def test_services_of_corosync_have_neither_versions_nor_kinds_of_events(cluster: Loopback, name: str) -> None:
     for arguments in ({"version": "B.01.01"}, {"events": 1}):
@@ -418,6 +425,14 @@ async def test_another_thread_is_refused_and_nothing_is_changed(cluster: Loopbac
         await reached(service, name)
 
 
+async def test_what_is_pending_belongs_to_its_thread_like_who_handed_it_over(cluster: Loopback) -> None:
+    async with initialize("clm", cluster) as service:
+        pending = service.cluster_node_get_async()
+        assert elsewhere(lambda: pending) is errors.InvalidParam
+        assert (await pending).node_id == 1
+        assert elsewhere(lambda: pending) is errors.InvalidParam
+
+
 # ---- one connection
 
 
@@ -453,6 +468,12 @@ async def test_a_closed_connection_takes_its_services_along(cluster: Loopback, n
         if name != "tmr":
             with pytest.raises(errors.BadHandle):
                 await call(service, *GOOD[name])
+            for method, arguments in NONE[name]:
+                with pytest.raises(errors.BadHandle):
+                    await call(service, method, arguments)
+            assert [event async for event in service] == []
+            with pytest.raises(errors.BadHandle):
+                await service.finalize()
 
 
 async def test_the_executive_forgets_who_has_gone(cluster: Loopback) -> None:
