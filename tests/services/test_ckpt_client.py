@@ -359,15 +359,20 @@ async def test_the_first_check_that_applies_is_what_is_raised(cluster: Loopback)
     async with on(cluster, events=ckpt.Callback(0)) as service:
         writer = await service.checkpoint_open("c", creation_attributes=SMALL)
         reader = await service.checkpoint_open("c", OpenFlags.READ)
+        writer_only = await service.checkpoint_open("c", OpenFlags.WRITE)
         for call, error in (
             (lambda: service.checkpoint_open("", 0), errors.BadFlags),
             (lambda: service.checkpoint_open("x" * 2049, OpenFlags.CREATE), errors.InvalidParam),
+            (lambda: service.checkpoint_open("x" * 2049, timeout=-1), errors.InvalidParam),
+            (lambda: service.checkpoint_open("x", 0, timeout=-1), errors.BadFlags),
             (lambda: reader.section_create("s" * 21), errors.InvalidParam),
             (lambda: reader.section_overwrite("x", b""), errors.Access),
             (lambda: reader.write([]), errors.InvalidParam),
             (lambda: reader.fence(-1), errors.InvalidParam),
             (lambda: reader.active_replica_set(), errors.Access),
             (lambda: reader.track(data=1), errors.InvalidParam),
+            (lambda: anext(reader.changes(current=None)), errors.InvalidParam),
+            (lambda: anext(writer_only.changes(current=True)), errors.Init),
         ):
             with pytest.raises(error) as caught:
                 await call()
@@ -454,6 +459,27 @@ async def test_finalize_closes_what_is_open(cluster: Loopback) -> None:
         async with session.ckpt() as service:
             with pytest.raises(errors.NotExist):
                 await service.checkpoint_open("c")
+
+
+class Name(str):
+    pass
+
+
+class Data(bytes):
+    pass
+
+
+class Number(int):
+    pass
+
+
+async def test_objects_of_subclasses_are_as_good_as_others(cluster: Loopback) -> None:
+    attributes = CreationAttributes(max_sections=Number(4))
+    async with on(cluster) as service, service.checkpoint_open(Name("c"), creation_attributes=attributes) as handle:
+        assert await handle.section_create(Name("a"), Data(b"123")) == b"a"
+        await handle.write([IoVector(Data(b"a"), Data(b"XY"), Number(1))], epoch=Number(3))
+        assert await handle.read([IoVector("a", None, Number(0), Number(9))]) == [b"1XY"]
+        assert {type(key) for key in await handle.read_all()} == {bytes}
 
 
 async def test_the_death_of_a_client_closes_its_handles(cluster: Loopback) -> None:

@@ -20,7 +20,7 @@ from corosync_amf.errors import (
     Unavailable,
 )
 from corosync_amf.following import Following
-from corosync_amf.service import Pending, check_bytes, check_enum, check_int, check_timeout
+from corosync_amf.service import Pending, check_bool, check_bytes, check_enum, check_int, check_timeout
 
 from . import messages as m
 from .arguments import (
@@ -363,8 +363,7 @@ class Checkpoint:
         Source: saCkptCheckpointTrack of OpenSAF.
         """
         self._check()
-        if not isinstance(data, bool):
-            raise InvalidParam("data must be a bool")
+        check_bool(data, "data")
         self._service.check_callback(Callback.TRACK)
         await self._service.track_some([self], Tracking.DATA if data else Tracking.IDS)
 
@@ -389,8 +388,11 @@ class Checkpoint:
 
         async def start() -> list[SectionsChanged]:
             nonlocal since, is_ours
-            self._check_right(READ) if current else self._check()
+            self._check()
+            check_bool(current, "current")
             self._service.check_callback(Callback.TRACK)
+            if current:
+                self._check_right(READ)
             if self.tracking is not Tracking.OFF:
                 raise Exist(f"checkpoint {self.name!r} is tracked already")
             session.attach(stream, m.CkptEvent)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from corosync_amf.engine import Done, Service
-from corosync_amf.errors import AisError, BadHandle, Exist, InvalidParam, NotExist, TooBig
-from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_name
+from corosync_amf.errors import AisError, BadHandle, Exist, NotExist, TooBig
+from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_bool, check_name, check_timeout
 from corosync_amf.session import Session
 
 from . import messages as m
@@ -107,6 +107,7 @@ class CkptService(ServiceClient):
         async def open() -> Checkpoint:
             self.check_open()
             flags, attributes = opening_of(open_flags, creation_attributes)
+            check_timeout(timeout)
             request = self._request_to_open(check_name(name), flags, attributes)
             checkpoint = self._prepared(request)
             try:
@@ -200,8 +201,7 @@ class CkptService(ServiceClient):
         Source: saCkptTrack of OpenSAF.
         """
         self.check_open()
-        if not isinstance(data, bool):
-            raise InvalidParam("data must be a bool")
+        check_bool(data, "data")
         self.check_callback(Callback.TRACK)
         if self._tracking is not Tracking.OFF:
             raise Exist("the session tracks already")
