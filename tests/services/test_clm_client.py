@@ -73,6 +73,41 @@ async def test_views_yield_the_present_one_and_each_change(cluster: Loopback) ->
             await service.cluster_track_stop()
 
 
+async def test_of_views_that_nobody_reads_the_newest_full_one_stands_and_the_session_goes_on(
+    cluster: Loopback,
+) -> None:
+    async with on(cluster, 1) as operator, on(cluster, 2) as service:
+        await service.cluster_track(CHANGES)
+        for _ in range(550):
+            await operator.node_lock("node3")
+            await operator.node_unlock("node3")
+        last = await operator.cluster_track(CURRENT)
+        assert last is not None
+        await service.cluster_node_get()  # reads them all
+        seen: list[Any] = []
+        assert await service.dispatch(DispatchFlags.ALL, seen.append) == 1024
+        numbers = [event.view.view_number for event in seen]
+        assert numbers == [*range(numbers[0], numbers[0] + 1023), last.view_number]
+        assert [each.cluster_node.node_id for each in seen[-1].view.notifications] == [1, 2, 3]
+
+
+async def test_changes_only_are_all_kept_and_while_1024_wait_nothing_is_read(cluster: Loopback) -> None:
+    async with on(cluster, 1) as operator, on(cluster, 2) as service:
+        await service.cluster_track(CHANGES_ONLY)
+        for _ in range(550):
+            await operator.node_lock("node3")
+            await operator.node_unlock("node3")
+        with anyio.move_on_after(0.05) as waiting:
+            await service.cluster_node_get()
+        assert waiting.cancelled_caught
+        numbers = []
+        async for event in service:
+            numbers.append(event.view.view_number)
+            if len(numbers) == 1100:
+                break
+        assert numbers == [*range(numbers[0], numbers[0] + 1100)]
+
+
 async def test_views_end_when_the_service_is_finalized(any_cluster: Loopback) -> None:
     service = await on(any_cluster)
     seen = []

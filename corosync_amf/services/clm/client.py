@@ -40,6 +40,7 @@ from .values import (
     Response,
 )
 from .views import CHANGE_FLAGS, problem_of_flags
+from .waiting import Waiting
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -57,6 +58,14 @@ class ClmService(ServiceClient):
     versions: ClassVar[tuple[str, ...]] = SUPPORTED["CLM"]
     callback = Callback
     event_type = m.ClmEvent
+
+    def attach(self) -> None:
+        """See `ServiceClient`."""
+        self._keep(Service.CLM)
+
+    def _keep(self, stream: int) -> None:
+        waiting = Waiting()
+        self.session.attach(stream, m.ClmEvent, waiting, waiting.is_full)
 
     async def start(self) -> None:
         """See `ServiceClient`."""
@@ -124,7 +133,7 @@ class ClmService(ServiceClient):
         async def start() -> list[ClusterTrack]:
             nonlocal is_streamed
             self.check_open()
-            session.attach(VIEWS, m.ClmEvent)
+            self._keep(VIEWS)
             is_streamed = True
             await self.cluster_track(flags, buffer=False)
             return []
