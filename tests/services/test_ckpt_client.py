@@ -399,6 +399,20 @@ async def test_one_call_writes_sixteen_megabytes_at_most(cluster: Loopback) -> N
         assert {key: len(value) for key, value in (await handle.read_all()).items()} == {b"1": 2**24, b"2": 2**24}
 
 
+async def test_ids_that_do_not_fit_one_request_are_a_limit_like_the_data(cluster: Loopback) -> None:
+    many = CreationAttributes(max_sections=65_536, max_section_size=256)
+    keys = [f"{number:0255d}" for number in range(65_536)]
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=many) as handle:
+        await handle.write_batch(dict.fromkeys(keys[:1000], b"data"))
+        for call in (
+            handle.write_batch(dict.fromkeys(keys, b"d" * 200)),
+            handle.write([IoVector(keys[0], b"d" * 200)] * 65_536),
+        ):
+            with pytest.raises(errors.NoResources):
+                await call
+        assert (await handle.status_get()).memory_used == 4000
+
+
 async def test_handles_have_their_own_rights(cluster: Loopback) -> None:
     async with on(cluster) as service:
         writer = await service.checkpoint_open("c", creation_attributes=SMALL)
@@ -512,6 +526,18 @@ async def test_iteration_sees_what_there_was_and_skips_what_is_deleted(cluster: 
         async with await handle.section_iteration_initialize(SectionsChosen.CORRUPTED) as corrupted:
             with pytest.raises(errors.NoSections):
                 await corrupted.next()
+
+
+async def test_iteration_skips_what_the_session_deleted_through_another_handle(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
+        other = await service.checkpoint_open("c")
+        await handle.write_batch(dict.fromkeys("abcd", b""))
+        iterator = await handle.section_iteration_initialize()
+        assert (await anext(iterator)).section_id == b"a"
+        await other.section_delete("b")
+        assert (await anext(iterator)).section_id == b"c"
+        await other.write_batch({"d": None})
+        assert [each async for each in iterator] == []
 
 
 async def test_sections_and_retention_end_by_the_clock(cluster: Loopback) -> None:

@@ -48,6 +48,8 @@ class CkptService(ServiceClient):
     def __init__(self, session: Session, **arguments: Any) -> None:
         """For `initialize`."""
         super().__init__(session, **arguments)
+        self.deletions = 0
+        """How often sections were deleted through this session: iterations look again."""
         self._open: dict[int, Checkpoint] = {}
         self._tracking = Tracking.OFF
         self._tracked: set[int] = set()

@@ -19,14 +19,14 @@ class SectionIterator:
     """Over the sections that were there when it was made; those deleted since are left out.
 
     `next` asks each time. As an async iterator it reads up to 256 sections ahead, and anew after a deletion through
-    this handle.
+    this session.
     """
 
     def __init__(
         self, ask: Callable[[ListSections], Awaitable[Sections]], query: ListSections, deletions: Callable[[], int]
     ) -> None:
-        """For `Checkpoint.section_iteration_initialize`. `deletions` counts those made through the same handle;
-        it raises BadHandle when that is closed.
+        """For `Checkpoint.section_iteration_initialize`. `deletions` counts those made through the same session; it
+        raises BadHandle when the handle is closed.
         """
         self._ask = ask
         self._query = query
