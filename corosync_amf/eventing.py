@@ -64,6 +64,10 @@ class EventSession:
         """
         self._streams.divert(service, choose)
 
+    def discard(self, service: int) -> None:
+        """The events of `service`, those that wait too, are not wanted any more: they keep nobody from an answer."""
+        self._streams.discard(service)
+
     def detach(self, service: int) -> None:
         """Keep no events of `service` any more; who waits for one gets BadHandle."""
         self._streams.detach(service)

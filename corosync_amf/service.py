@@ -223,6 +223,7 @@ class EventClient:
         if self._is_ending:
             raise BadHandle(f"the {self.service.name} session is being finalized")
         self._is_ending = True
+        self.session.discard(self.service)
         try:
             await self.stop()
         except (Library, Transient, Unavailable):
