@@ -496,6 +496,22 @@ async def test_objects_of_subclasses_are_as_good_as_others(cluster: Loopback) ->
         assert {type(key) for key in await handle.read_all()} == {bytes}
 
 
+async def test_finalize_does_not_wait_for_events_that_nobody_has_read(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        handle = await here.checkpoint_open("c", creation_attributes=SMALL)
+        other = await there.checkpoint_open("c")
+        await other.section_create("s")
+        await handle.track()
+        for number in range(1100):
+            await other.section_overwrite("s", b"%d" % number)
+        with anyio.move_on_after(0.05) as waiting:
+            await handle.read_all()
+        assert waiting.cancelled_caught  # 1024 events wait
+        with anyio.fail_after(1):
+            await here.finalize()
+        await eventually(lambda: all(len(each.snapshot().handles) == 1 for each in cluster.engines(CkptEngine)))
+
+
 async def test_the_death_of_a_client_closes_its_handles(cluster: Loopback) -> None:
     async with on(cluster, 2) as service:
         dying = await on(cluster, 1)
@@ -526,6 +542,27 @@ async def test_iteration_sees_what_there_was_and_skips_what_is_deleted(cluster: 
         async with await handle.section_iteration_initialize(SectionsChosen.CORRUPTED) as corrupted:
             with pytest.raises(errors.NoSections):
                 await corrupted.next()
+
+
+async def test_several_tasks_share_one_iteration(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=CreationAttributes()) as handle:
+        keys = [b"%03d" % number for number in range(300)]
+        await handle.write_batch(dict.fromkeys(keys, b""))
+        for is_iterated in (True, False):
+            iterator = await handle.section_iteration_initialize()
+            seen: list[bytes] = []
+
+            async def pull(seen: list[bytes], take: Any) -> None:
+                try:
+                    while True:
+                        seen.append((await take()).section_id)
+                except (errors.NoSections, StopAsyncIteration):
+                    pass
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(4):
+                    tasks.start_soon(pull, seen, iterator.__anext__ if is_iterated else iterator.next)
+            assert sorted(seen) == keys
 
 
 async def test_iteration_skips_what_the_session_deleted_through_another_handle(cluster: Loopback) -> None:
