@@ -384,6 +384,9 @@ class ServiceClient(EventClient):
             await self.request(message, Done, timeout=GIVE_BACK_SECONDS)
         except (Library, Transient):
             self.release(message)  # the first one may not have gone out; a second one does no harm
+        except anyio.get_cancelled_exc_class():
+            self.release(message)
+            raise
 
     def release(self, message: Request) -> None:
         """Give something back without waiting."""

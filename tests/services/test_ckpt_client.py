@@ -496,6 +496,44 @@ async def test_objects_of_subclasses_are_as_good_as_others(cluster: Loopback) ->
         assert {type(key) for key in await handle.read_all()} == {bytes}
 
 
+async def test_a_close_that_is_cancelled_gives_back_all_the_same(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        handle = await service.checkpoint_open("c", creation_attributes=SMALL)
+        pending = [service.checkpoint_open_async("nothing") for _ in range(256)]  # now coroutines wait for credit
+        with anyio.move_on_after(0):
+            await handle.close()
+        with pytest.raises(errors.BadHandle):
+            await handle.close()
+        for each in pending:
+            with pytest.raises(errors.NotExist):
+                await each
+        await eventually(lambda: not any(engine.snapshot().handles for engine in cluster.engines(CkptEngine)))
+
+
+async def test_tracking_whose_beginning_is_cancelled_has_not_begun(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        handle = await here.checkpoint_open("c", creation_attributes=SMALL)
+        other = await there.checkpoint_open("c")
+        for begin in (handle.track, here.track, lambda: anext(handle.changes(current=True))):
+            with anyio.move_on_after(0):
+                await begin()
+        with pytest.raises(errors.NotExist):
+            await handle.track_stop()
+        async with handle.changes(current=True) as changes:
+            assert (await anext(changes)).changes == ()
+            await other.section_create("s", b"data")
+            assert (await anext(changes)).changes == (ckpt.SectionChange(b"s", CREATED, 0, b"data"),)
+
+
+async def test_changes_can_be_followed_anew_right_after_a_loop_was_cancelled(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
+        for _ in range(2):
+            with anyio.move_on_after(0.05) as waiting:
+                async for change in handle.changes(current=True):
+                    assert change.changes == ()
+            assert waiting.cancelled_caught
+
+
 async def test_finalize_does_not_wait_for_events_that_nobody_has_read(cluster: Loopback) -> None:
     async with on(cluster, 1) as here, on(cluster, 2) as there:
         handle = await here.checkpoint_open("c", creation_attributes=SMALL)

@@ -241,9 +241,12 @@ class CkptService(ServiceClient):
             checkpoint.tracking = tracking
         try:
             await self.request(m.Track(tuple(each.number for each in checkpoints), tracking), Done)
-        except BaseException:
+        except BaseException as error:
             for checkpoint, was in zip(checkpoints, before, strict=True):
                 checkpoint.tracking = was
+            begun = tuple(each.number for each in checkpoints if each.tracking is Tracking.OFF)
+            if begun and not isinstance(error, AisError):  # cancelled: it goes its way all the same
+                self.release(m.Untrack(begun))
             raise
 
     # ---- for Checkpoint
