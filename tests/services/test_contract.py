@@ -448,6 +448,21 @@ async def test_two_sessions_of_a_service_on_one_cluster_object_are_two(cluster: 
         await call(first, *GOOD[name])
 
 
+@pytest.mark.parametrize("name", WITH_EXECUTIVE)
+async def test_an_address_of_its_own_is_a_connection_of_its_own(cluster: Loopback, name: str, tmp_path: Path) -> None:
+    address = cluster.nodes[1].address
+    async with connect(address) as session:
+        async with getattr(session, name)(address=address) as service:
+            assert service.session is session.session
+        with pytest.raises(errors.Library):
+            await getattr(session, name)(address=str(tmp_path / "nobody"))
+        with pytest.raises(errors.InvalidParam):
+            await getattr(session, name)(address=17)
+        for wrong in ({"nonsense": 1}, {"session": None}):
+            with pytest.raises(TypeError):
+                getattr(session, name)(**wrong)
+
+
 async def test_all_services_share_one_connection(cluster: Loopback) -> None:
     async with connect(cluster.nodes[1].address) as session:
         services = {name: await getattr(session, name)() for name in SERVICES}
