@@ -1,5 +1,6 @@
 """Checks of arguments that all services share. Each returns the checked value in its proper type.
 
+What comes back is of the plain type, also where an object of a subclass was given: only that can be sent.
 A wrong type is InvalidParam, never TypeError; unknown bits are BadFlags; over a limit is TooBig.
 """
 
@@ -24,7 +25,7 @@ def check_text(text: object, what: str = "name") -> str:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidParam(f"{what} cannot be written in UTF-8") from None
-    return text
+    return str.__str__(text)
 
 
 def check_name(name: object, what: str = "name") -> str:
@@ -69,7 +70,7 @@ def check_bytes(value: object, limit: int | None = None, what: str = "data") -> 
 
     Raises: InvalidParam: no buffer; TooBig: longer than `limit`.
     """
-    if not isinstance(value, bytes):
+    if type(value) is not bytes:
         try:
             value = bytes(memoryview(value))  # type: ignore[arg-type]
         except (TypeError, ValueError):
@@ -88,6 +89,13 @@ def check_int(value: object, what: str = "value", *, minimum: int | None = 0, ma
         raise InvalidParam(f"{what} must be an int, not {value!r}")
     if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
         raise InvalidParam(f"{what} must be {minimum} to {maximum}, not {value}")
+    return value if type(value) is int else int.__int__(value)
+
+
+def check_bool(value: object, what: str) -> bool:
+    """True or False. Raises: InvalidParam: anything else."""
+    if not isinstance(value, bool):
+        raise InvalidParam(f"{what} must be True or False, not {value!r}")
     return value
 
 

@@ -115,8 +115,13 @@ class Cluster:
         return initialize(**arguments)
 
     def service(self, kind: type[S], **arguments: Any) -> Opening[S]:
-        """Initialise a service object of any class on this connection; arguments as its module's `initialize`."""
-        return kind.opening(session=self.session, **{"address": self._address, **arguments})
+        """Initialise a service object of any class on this connection; arguments as its module's `initialize`. With
+        another `address` than that of `connect` it gets a connection of its own.
+        """
+        address = arguments.pop("address", None)
+        if address is not None and address != self._address:
+            return kind.opening(address=address, **arguments)
+        return kind.opening(session=self.session, address=self._address, **arguments)
 
     @property
     def is_open(self) -> bool:

@@ -339,7 +339,6 @@ def from_code(code: int) -> type[AisError]:
 
     Raises: InvalidParam (SA_AIS_ERR_INVALID_PARAM): no such code.
     """
-    try:
-        return _BY_CODE[code]
-    except KeyError:
-        raise InvalidParam(f"{code} is not an AIS error code") from None
+    if not isinstance(code, int) or code not in _BY_CODE:
+        raise InvalidParam(f"{code!r} is not an AIS error code")
+    return _BY_CODE[code]

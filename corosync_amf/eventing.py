@@ -3,13 +3,12 @@
 `Session` adds the requests to it.
 """
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import anyio.lowlevel
 
-from corosync_amf.errors import AisError, BadHandle, InvalidParam
+from corosync_amf.errors import AisError, BadHandle
 from corosync_amf.streams import Queue, Streams
 from corosync_amf.turns import Source, Turns, Waiter
 
@@ -22,7 +21,6 @@ class EventSession:
         there was anything.
         """
         self._source = source
-        self._thread = threading.get_ident()
         self._turns = Turns(source, receive)
         self._streams = Streams(self._turns, source)
         self._closed = False
@@ -65,6 +63,10 @@ class EventSession:
         can have a reader of its own. An event for a stream that is not attached is dropped.
         """
         self._streams.divert(service, choose)
+
+    def discard(self, service: int) -> None:
+        """The events of `service`, those that wait too, are not wanted any more: they keep nobody from an answer."""
+        self._streams.discard(service)
 
     def detach(self, service: int) -> None:
         """Keep no events of `service` any more; who waits for one gets BadHandle."""
@@ -154,5 +156,4 @@ class EventSession:
 
     def check_thread(self) -> None:
         """Raises: InvalidParam: this is not the thread that opened the session."""
-        if threading.get_ident() != self._thread:
-            raise InvalidParam("the session belongs to another thread")
+        self._turns.check_thread()

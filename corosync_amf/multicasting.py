@@ -167,11 +167,10 @@ class Sending:
 class Arrivals:
     """The events that wait, in a `streams.Queue`. `expand` makes the public events of one from the executive."""
 
-    __slots__ = ("_expand", "_held", "events", "is_open")
+    __slots__ = ("_expand", "_held", "events")
 
     def __init__(self, expand: Callable[[Any], Iterable[object]]) -> None:
         self.events: deque[Any] = deque()
-        self.is_open = True
         self._expand = expand
         self._held = 0
 
@@ -179,9 +178,7 @@ class Arrivals:
         return len(self.events)
 
     def append(self, event: Any) -> None:
-        """Take what came from the executive; drop it once nobody will want it any more."""
-        if not self.is_open:
-            return
+        """Take what came from the executive."""
         events = self.events
         had = len(events)
         events.extend(self._expand(event))
@@ -269,11 +266,6 @@ class GroupClient(ServiceClient, ABC):
     def attach(self) -> None:
         """See `ServiceClient`."""
         self.session.attach(self.service, self.event_type, self.arrivals, self.arrivals.is_full)
-
-    def discard(self) -> None:
-        """Want no more events: what waits must not keep the session from reading the last answer."""
-        self.arrivals.is_open = False
-        self.session.take_events(self.service)
 
     def events(self) -> AsyncIterator[Any]:
         """The events of this session, in their order, until it is finalized: `async for event in service.events()`."""

@@ -59,6 +59,7 @@ class Pending(Generic[T]):
         return self._wait().__await__()
 
     async def _wait(self) -> T:
+        self._turns.check_thread()
         if self._done:
             await anyio.lowlevel.checkpoint()
         else:

@@ -28,7 +28,7 @@ import anyio
 import anyio.lowlevel
 
 from corosync_amf.ais import DispatchFlags
-from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
+from corosync_amf.checks import check_bool, check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
 from corosync_amf.engine import ClientGone, Done, Initialize, Message, Query, Request, Service
 from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient, Unavailable
 from corosync_amf.eventing import EventSession
@@ -42,6 +42,7 @@ __all__ = [
     "Opening",
     "Pending",
     "ServiceClient",
+    "check_bool",
     "check_bytes",
     "check_enum",
     "check_flags",
@@ -134,12 +135,12 @@ class EventClient:
         self.version = version
         self.callbacks = callbacks
         self.retry = retry
-        self.is_open = True
         self.is_stale = False
         """The node was locked since `initialize`: nothing but `finalize` succeeds any more."""
         self._owner = owner
         self.is_ending = False
         """`finalize` was called: what opens from now on is given back."""
+        self._is_finalized = False
         self._invocations = itertools.count(INVOCATION_FIRST)
 
     @classmethod
@@ -161,18 +162,16 @@ class EventClient:
 
         async def open() -> Self:
             agreed = negotiate(cls.versions[-1] if version is ... else version, cls.versions) if cls.versions else ""
-            callbacks = check_callbacks(events, cls.callback)
-            if not isinstance(retry, bool):
-                raise InvalidParam(f"retry must be a bool, not {retry!r}")
+            callbacks, is_patient = check_callbacks(events, cls.callback), check_bool(retry, "retry")
             is_shared = session is not None and not session.is_attached(cls.service)
             used = session if is_shared else await cls.connection(address)
-            client = cls(used, version=agreed, callbacks=callbacks, retry=retry, owner=not is_shared)
+            client = cls(used, version=agreed, callbacks=callbacks, retry=is_patient, owner=not is_shared)
             client.attach()
             try:
                 await client.begin()
                 await client.start()
             except BaseException:
-                client.is_open = False
+                client._is_finalized = True
                 used.detach(cls.service)
                 if not is_shared:
                     await used.close()
@@ -180,6 +179,11 @@ class EventClient:
             return client
 
         return Opening(open, lambda client: client.finalize())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither finalized nor its connection closed."""
+        return not self._is_finalized and self.session.is_open
 
     # ---- for the service to override
 
@@ -220,6 +224,7 @@ class EventClient:
         if self.is_ending:
             raise BadHandle(f"the {self.service.name} session is being finalized")
         self.is_ending = True
+        self.session.discard(self.service)
         try:
             await self.stop()
         except (Library, Transient, Unavailable):
@@ -227,7 +232,7 @@ class EventClient:
         finally:
             if not self._owner:
                 self._give_all_back()
-            self.is_open = False
+            self._is_finalized = True
             self.session.detach(self.service)
             if self._owner:
                 await self.session.close()
@@ -284,7 +289,9 @@ class EventClient:
     # ---- for the methods of the services
 
     def check_open(self) -> None:
-        """Raises: BadHandle: finalized; InvalidParam: called in another thread than the one that opened it."""
+        """Raises: BadHandle: finalized, or its connection closed; InvalidParam: called in another thread than the one
+        that opened it.
+        """
         if not self.is_open:
             raise BadHandle(f"the {self.service.name} session is finalized")
         self.session.check_thread()
@@ -381,6 +388,9 @@ class ServiceClient(EventClient):
             await self.request(message, Done, timeout=GIVE_BACK_SECONDS)
         except (Library, Transient):
             self.release(message)  # the first one may not have gone out; a second one does no harm
+        except anyio.get_cancelled_exc_class():
+            self.release(message)
+            raise
 
     def release(self, message: Request) -> None:
         """Give something back without waiting."""

@@ -124,15 +124,25 @@ class Session(EventSession):
     async def ask(
         self, service: Service, query: Query, reply: type[T], *, timeout: float | None = None, retry: bool = True
     ) -> T:
-        """Return the local replica's answer to `query`. `timeout` and `retry` as in `request`; 0 is time enough.
+        """Return the local replica's answer to `query`. `timeout` and `retry` as in `request`; but an answer is never
+        too late: the time is that for trying again.
 
         Raises: as `request`.
         """
         self._check()
         check_timeout(timeout)
         encoded = _encoded(query)
-        timeout = LOCAL_ANSWER_SECONDS if timeout == 0 else timeout
-        answer: T = await self._persist(lambda: self._ask(service, encoded, reply), timeout, retry)
+        answer: T
+        reason = ""
+        if timeout is not None and timeout < LOCAL_ANSWER_SECONDS:
+            try:
+                answer = await self._persist(lambda: self._ask(service, encoded, reply), LOCAL_ANSWER_SECONDS, False)
+                return answer
+            except TryAgain as error:
+                if not retry:
+                    raise
+                reason = error.reason
+        answer = await self._persist(lambda: self._ask(service, encoded, reply), timeout, retry, reason)
         return answer
 
     @overload
@@ -220,11 +230,11 @@ class Session(EventSession):
         """Call `function` in the next round of the event loop. What it hands over travels with what others do."""
         self._soon(function)
 
-    async def _persist(self, attempt: Callable[[], Any], timeout: float | None, retry: bool) -> Any:
-        """Attempt again what raises TryAgain, as long as that is wanted."""
+    async def _persist(self, attempt: Callable[[], Any], timeout: float | None, retry: bool, reason: str = "") -> Any:
+        """Attempt again what raises TryAgain, as long as that is wanted; `reason`: why it did so before."""
         if timeout is None:
             return await self._insist(attempt, [], retry)
-        reasons: list[str] = []
+        reasons = [reason] if reason else []
         with anyio.CancelScope(deadline=anyio.current_time() + timeout):
             return await self._insist(attempt, reasons, retry, math.inf)
         raise TimedOut(f"no answer in {timeout} s" + "".join(f": {reason}" for reason in reasons[-1:]))

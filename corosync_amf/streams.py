@@ -26,7 +26,7 @@ class Queue(Protocol):
 class Stream:
     """One service's events: as they came (`msgspec.Raw`), or as the library made them; decoded in a `Queue`."""
 
-    __slots__ = ("divert", "events", "has_queue", "is_full", "is_shown", "kind", "selection", "waiters")
+    __slots__ = ("divert", "events", "has_queue", "is_full", "is_shown", "is_wanted", "kind", "selection", "waiters")
 
     def __init__(self, kind: Any, queue: Queue | None, is_full: Callable[[], bool] | None) -> None:
         self.kind = kind
@@ -37,6 +37,7 @@ class Stream:
         self.waiters: list[Waiter] = []
         self.selection: tuple[int, select.epoll] | None = None
         self.is_shown = False
+        self.is_wanted = True
 
     def show(self) -> None:
         """Make the selection object readable exactly while an event waits."""
@@ -93,6 +94,16 @@ class Streams:
         """
         self._get(service).divert = choose
 
+    def discard(self, service: int) -> None:
+        """Drop the events that wait in the stream, and those to come: it is never full again."""
+        stream = self._streams.get(service)
+        if stream is not None:
+            stream.is_wanted = False
+            while stream.events:
+                stream.events.popleft()
+            stream.show()
+            self._regulate()
+
     def detach(self, service: int) -> None:
         """Forget the stream; who waits for an event of it gets BadHandle."""
         stream = self._streams.pop(service, None)
@@ -113,7 +124,7 @@ class Streams:
         if stream is not None and stream.divert is not None:
             event = self._decoded(event, stream.kind)
             stream = self._streams.get(stream.divert(event))
-        if stream is None:
+        if stream is None or not stream.is_wanted:
             return
         stream.events.append(self._decoded(event, stream.kind) if stream.has_queue else event)
         if stream.selection is not None:

@@ -4,12 +4,13 @@ The first one that waits reads; the others sleep until what they wait for has be
 Whoever leaves - because it has what it wanted, or is cancelled - wakes one of the sleepers to go on reading.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
 import anyio
 
-from corosync_amf.errors import AisError, Library
+from corosync_amf.errors import AisError, InvalidParam, Library
 
 
 class Source(Protocol):
@@ -38,11 +39,12 @@ class Turns:
     `is_stopped`: nobody shall read now; call `hand_over` when it is taken back.
     """
 
-    __slots__ = ("_end", "_heir", "_reading", "_receive", "_sleepers", "_source", "is_stopped")
+    __slots__ = ("_end", "_heir", "_reading", "_receive", "_sleepers", "_source", "_thread", "is_stopped")
 
     def __init__(self, source: Source, receive: Callable[[], bool]) -> None:
         self.is_stopped = False
         self._source = source
+        self._thread = threading.get_ident()
         self._receive = receive
         self._end: tuple[type[AisError], str] | None = None
         self._reading = False
@@ -117,6 +119,11 @@ class Turns:
             for waiter in self._sleepers:
                 if waiter.event is not None:
                     waiter.event.set()
+
+    def check_thread(self) -> None:
+        """Raises: InvalidParam: this is not the thread that made it."""
+        if threading.get_ident() != self._thread:
+            raise InvalidParam("the session belongs to another thread")
 
     def check(self) -> None:
         """Raises: the error given to `end`."""

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corosync_amf.ais import TrackFlags
-from corosync_amf.checks import check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
-from corosync_amf.errors import BadFlags, InvalidParam, TooBig, Version
+from corosync_amf.ais import ErrorCode, TrackFlags
+from corosync_amf.checks import check_bool, check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
+from corosync_amf.errors import BadFlags, InvalidParam, TooBig, Version, from_code
 from corosync_amf.versions import SUPPORTED, check_version, negotiate
 
 
@@ -57,6 +57,8 @@ class Colour(IntEnum):
         (lambda: check_bytes(5), InvalidParam),
         (lambda: check_bytes(b"123", 2), TooBig),
         (lambda: check_int(-1), InvalidParam),
+        (lambda: check_bool(None, "it"), InvalidParam),
+        (lambda: check_bool(1, "it"), InvalidParam),
         (lambda: check_int(11, maximum=10), InvalidParam),
         (lambda: check_timeout(-0.1), InvalidParam),
         (lambda: check_timeout(float("nan")), InvalidParam),
@@ -76,3 +78,37 @@ def test_good_arguments_come_back_in_their_types() -> None:
     assert check_int(7, maximum=7) == 7
     for good in (None, 0, 0.0, 1.5, 10**300, float("inf")):
         check_timeout(good)
+
+
+class Name(str):
+    def __str__(self) -> str:
+        return "something else"
+
+
+class Data(bytes):
+    pass
+
+
+class Number(int):
+    pass
+
+
+def test_objects_of_subclasses_are_taken_and_come_back_as_what_can_be_sent() -> None:
+    for subject, checked, plain in (
+        (Name("name"), check_name(Name("name")), str),
+        (Data(b"data"), check_bytes(Data(b"data")), bytes),
+        (Number(7), check_int(Number(7)), int),
+        (Colour.RED, check_int(Colour.RED), int),
+    ):
+        assert checked == subject
+        assert type(checked) is plain
+
+
+@pytest.mark.parametrize("code", [0, 1, 41, -1, True, 2.0, "2", b"2", None, [], {}])
+def test_what_is_no_error_code_has_no_error(code) -> None:
+    with pytest.raises(InvalidParam):
+        from_code(code)
+
+
+def test_every_error_code_has_its_error() -> None:
+    assert [from_code(code).code for code in ErrorCode if code is not ErrorCode.OK] == list(range(2, 41))

@@ -359,15 +359,20 @@ async def test_the_first_check_that_applies_is_what_is_raised(cluster: Loopback)
     async with on(cluster, events=ckpt.Callback(0)) as service:
         writer = await service.checkpoint_open("c", creation_attributes=SMALL)
         reader = await service.checkpoint_open("c", OpenFlags.READ)
+        writer_only = await service.checkpoint_open("c", OpenFlags.WRITE)
         for call, error in (
             (lambda: service.checkpoint_open("", 0), errors.BadFlags),
             (lambda: service.checkpoint_open("x" * 2049, OpenFlags.CREATE), errors.InvalidParam),
+            (lambda: service.checkpoint_open("x" * 2049, timeout=-1), errors.InvalidParam),
+            (lambda: service.checkpoint_open("x", 0, timeout=-1), errors.BadFlags),
             (lambda: reader.section_create("s" * 21), errors.InvalidParam),
             (lambda: reader.section_overwrite("x", b""), errors.Access),
             (lambda: reader.write([]), errors.InvalidParam),
             (lambda: reader.fence(-1), errors.InvalidParam),
             (lambda: reader.active_replica_set(), errors.Access),
             (lambda: reader.track(data=1), errors.InvalidParam),
+            (lambda: anext(reader.changes(current=None)), errors.InvalidParam),
+            (lambda: anext(writer_only.changes(current=True)), errors.Init),
         ):
             with pytest.raises(error) as caught:
                 await call()
@@ -392,6 +397,20 @@ async def test_one_call_writes_sixteen_megabytes_at_most(cluster: Loopback) -> N
         await handle.write_batch({"1": data})
         await handle.write_batch({"2": data})
         assert {key: len(value) for key, value in (await handle.read_all()).items()} == {b"1": 2**24, b"2": 2**24}
+
+
+async def test_ids_that_do_not_fit_one_request_are_a_limit_like_the_data(cluster: Loopback) -> None:
+    many = CreationAttributes(max_sections=65_536, max_section_size=256)
+    keys = [f"{number:0255d}" for number in range(65_536)]
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=many) as handle:
+        await handle.write_batch(dict.fromkeys(keys[:1000], b"data"))
+        for call in (
+            handle.write_batch(dict.fromkeys(keys, b"d" * 200)),
+            handle.write([IoVector(keys[0], b"d" * 200)] * 65_536),
+        ):
+            with pytest.raises(errors.NoResources):
+                await call
+        assert (await handle.status_get()).memory_used == 4000
 
 
 async def test_handles_have_their_own_rights(cluster: Loopback) -> None:
@@ -456,6 +475,81 @@ async def test_finalize_closes_what_is_open(cluster: Loopback) -> None:
                 await service.checkpoint_open("c")
 
 
+class Name(str):
+    pass
+
+
+class Data(bytes):
+    pass
+
+
+class Number(int):
+    pass
+
+
+async def test_objects_of_subclasses_are_as_good_as_others(cluster: Loopback) -> None:
+    attributes = CreationAttributes(max_sections=Number(4))
+    async with on(cluster) as service, service.checkpoint_open(Name("c"), creation_attributes=attributes) as handle:
+        assert await handle.section_create(Name("a"), Data(b"123")) == b"a"
+        await handle.write([IoVector(Data(b"a"), Data(b"XY"), Number(1))], epoch=Number(3))
+        assert await handle.read([IoVector("a", None, Number(0), Number(9))]) == [b"1XY"]
+        assert {type(key) for key in await handle.read_all()} == {bytes}
+
+
+async def test_a_close_that_is_cancelled_gives_back_all_the_same(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        handle = await service.checkpoint_open("c", creation_attributes=SMALL)
+        pending = [service.checkpoint_open_async("nothing") for _ in range(256)]  # now coroutines wait for credit
+        with anyio.move_on_after(0):
+            await handle.close()
+        with pytest.raises(errors.BadHandle):
+            await handle.close()
+        for each in pending:
+            with pytest.raises(errors.NotExist):
+                await each
+        await eventually(lambda: not any(engine.snapshot().handles for engine in cluster.engines(CkptEngine)))
+
+
+async def test_tracking_whose_beginning_is_cancelled_has_not_begun(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        handle = await here.checkpoint_open("c", creation_attributes=SMALL)
+        other = await there.checkpoint_open("c")
+        for begin in (handle.track, here.track, lambda: anext(handle.changes(current=True))):
+            with anyio.move_on_after(0):
+                await begin()
+        with pytest.raises(errors.NotExist):
+            await handle.track_stop()
+        async with handle.changes(current=True) as changes:
+            assert (await anext(changes)).changes == ()
+            await other.section_create("s", b"data")
+            assert (await anext(changes)).changes == (ckpt.SectionChange(b"s", CREATED, 0, b"data"),)
+
+
+async def test_changes_can_be_followed_anew_right_after_a_loop_was_cancelled(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
+        for _ in range(2):
+            with anyio.move_on_after(0.05) as waiting:
+                async for change in handle.changes(current=True):
+                    assert change.changes == ()
+            assert waiting.cancelled_caught
+
+
+async def test_finalize_does_not_wait_for_events_that_nobody_has_read(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        handle = await here.checkpoint_open("c", creation_attributes=SMALL)
+        other = await there.checkpoint_open("c")
+        await other.section_create("s")
+        await handle.track()
+        for number in range(1100):
+            await other.section_overwrite("s", b"%d" % number)
+        with anyio.move_on_after(0.05) as waiting:
+            await handle.read_all()
+        assert waiting.cancelled_caught  # 1024 events wait
+        with anyio.fail_after(1):
+            await here.finalize()
+        await eventually(lambda: all(len(each.snapshot().handles) == 1 for each in cluster.engines(CkptEngine)))
+
+
 async def test_the_death_of_a_client_closes_its_handles(cluster: Loopback) -> None:
     async with on(cluster, 2) as service:
         dying = await on(cluster, 1)
@@ -486,6 +580,39 @@ async def test_iteration_sees_what_there_was_and_skips_what_is_deleted(cluster: 
         async with await handle.section_iteration_initialize(SectionsChosen.CORRUPTED) as corrupted:
             with pytest.raises(errors.NoSections):
                 await corrupted.next()
+
+
+async def test_several_tasks_share_one_iteration(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=CreationAttributes()) as handle:
+        keys = [b"%03d" % number for number in range(300)]
+        await handle.write_batch(dict.fromkeys(keys, b""))
+        for is_iterated in (True, False):
+            iterator = await handle.section_iteration_initialize()
+            seen: list[bytes] = []
+
+            async def pull(seen: list[bytes], take: Any) -> None:
+                try:
+                    while True:
+                        seen.append((await take()).section_id)
+                except (errors.NoSections, StopAsyncIteration):
+                    pass
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(4):
+                    tasks.start_soon(pull, seen, iterator.__anext__ if is_iterated else iterator.next)
+            assert sorted(seen) == keys
+
+
+async def test_iteration_skips_what_the_session_deleted_through_another_handle(cluster: Loopback) -> None:
+    async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
+        other = await service.checkpoint_open("c")
+        await handle.write_batch(dict.fromkeys("abcd", b""))
+        iterator = await handle.section_iteration_initialize()
+        assert (await anext(iterator)).section_id == b"a"
+        await other.section_delete("b")
+        assert (await anext(iterator)).section_id == b"c"
+        await other.write_batch({"d": None})
+        assert [each async for each in iterator] == []
 
 
 async def test_sections_and_retention_end_by_the_clock(cluster: Loopback) -> None:

@@ -73,6 +73,41 @@ async def test_views_yield_the_present_one_and_each_change(cluster: Loopback) ->
             await service.cluster_track_stop()
 
 
+async def test_of_views_that_nobody_reads_the_newest_full_one_stands_and_the_session_goes_on(
+    cluster: Loopback,
+) -> None:
+    async with on(cluster, 1) as operator, on(cluster, 2) as service:
+        await service.cluster_track(CHANGES)
+        for _ in range(550):
+            await operator.node_lock("node3")
+            await operator.node_unlock("node3")
+        last = await operator.cluster_track(CURRENT)
+        assert last is not None
+        await service.cluster_node_get()  # reads them all
+        seen: list[Any] = []
+        assert await service.dispatch(DispatchFlags.ALL, seen.append) == 1024
+        numbers = [event.view.view_number for event in seen]
+        assert numbers == [*range(numbers[0], numbers[0] + 1023), last.view_number]
+        assert [each.cluster_node.node_id for each in seen[-1].view.notifications] == [1, 2, 3]
+
+
+async def test_changes_only_are_all_kept_and_while_1024_wait_nothing_is_read(cluster: Loopback) -> None:
+    async with on(cluster, 1) as operator, on(cluster, 2) as service:
+        await service.cluster_track(CHANGES_ONLY)
+        for _ in range(550):
+            await operator.node_lock("node3")
+            await operator.node_unlock("node3")
+        with anyio.move_on_after(0.05) as waiting:
+            await service.cluster_node_get()
+        assert waiting.cancelled_caught
+        numbers = []
+        async for event in service:
+            numbers.append(event.view.view_number)
+            if len(numbers) == 1100:
+                break
+        assert numbers == [*range(numbers[0], numbers[0] + 1100)]
+
+
 async def test_views_end_when_the_service_is_finalized(any_cluster: Loopback) -> None:
     service = await on(any_cluster)
     seen = []
@@ -183,6 +218,12 @@ async def test_the_outcome_of_an_asynchronous_get_is_also_an_event(cluster: Loop
         assert (second.invocation, second.cluster_node, type(second.error)) == (12, None, errors.NotExist)
 
 
+async def test_a_local_answer_is_never_too_late(any_cluster: Loopback) -> None:
+    async with on(any_cluster) as service:
+        for timeout in (0, 1e-9, 1e-6, None):
+            assert (await service.cluster_node_get(timeout=timeout)).node_id == 1
+
+
 BAD_CALLS: list[tuple[str, tuple[Any, ...], type[AisError]]] = [
     ("cluster_track", (TrackFlags(0),), errors.BadFlags),
     ("cluster_track", (CHANGES | CHANGES_ONLY,), errors.BadFlags),
@@ -213,6 +254,13 @@ async def test_bad_calls_are_refused(any_cluster: Loopback) -> None:
             await service.cluster_node_get(timeout=-1)
         with pytest.raises(errors.InvalidParam):
             await service.cluster_track(CURRENT, buffer=None)
+        for operation in (service.node_lock, service.node_shutdown, service.node_unlock):
+            with pytest.raises(errors.InvalidParam):  # before TooBig
+                await operation("x" * 2049, timeout=-1)
+        for operation in (service.node_lock, service.node_shutdown):
+            for wrong in ({"force": None}, {"force": 1}, {"validate": "yes"}):
+                with pytest.raises(errors.InvalidParam):
+                    await operation("nobody", **wrong)
         with pytest.raises(errors.InvalidParam):
             service.cluster_node_get_async(0)
     with pytest.raises(errors.BadHandle):
@@ -234,8 +282,15 @@ async def test_old_versions_lack_what_came_later(any_cluster: Loopback) -> None:
         for flags in (CHANGES | START_STEP, CHANGES | VALIDATE_STEP, CURRENT | LOCAL):
             with pytest.raises(errors.Version):
                 await service.cluster_track(flags)
+        for invocation in (None, 1):
+            with pytest.raises(errors.Version):
+                await service.response(invocation, Response.OK)
         with pytest.raises(errors.InvalidParam):
             await service.cluster_node_get(9)
+        with pytest.raises(errors.InvalidParam):
+            await service.cluster_node_get_async(9, invocation=12)
+        event = await anext(aiter(service))
+        assert (event.invocation, event.cluster_node, type(event.error)) == (12, None, errors.InvalidParam)
 
 
 async def test_several_services_share_one_connection(cluster: Loopback) -> None:

@@ -218,6 +218,13 @@ async def test_events_must_be_of_the_type_of_the_module(cluster: Loopback, name:
             await reached(service, name)
 
 
+@pytest.mark.parametrize("name", SERVICES)
+async def test_whether_to_retry_is_yes_or_no(cluster: Loopback, name: str) -> None:
+    for retry in (None, 1, "no"):
+        with pytest.raises(errors.InvalidParam):
+            await initialize(name, cluster, retry=retry)
+
+
 @pytest.mark.parametrize("name", WITHOUT_VERSIONS)
 async def test_services_of_corosync_have_neither_versions_nor_kinds_of_events(cluster: Loopback, name: str) -> None:
     for arguments in ({"version": "B.01.01"}, {"events": 1}):
@@ -434,6 +441,14 @@ async def test_another_thread_is_refused_and_nothing_is_changed(cluster: Loopbac
         await reached(service, name)
 
 
+async def test_what_is_pending_belongs_to_its_thread_like_who_handed_it_over(cluster: Loopback) -> None:
+    async with initialize("clm", cluster) as service:
+        pending = service.cluster_node_get_async()
+        assert elsewhere(lambda: pending) is errors.InvalidParam
+        assert (await pending).node_id == 1
+        assert elsewhere(lambda: pending) is errors.InvalidParam
+
+
 # ---- one connection
 
 
@@ -447,6 +462,21 @@ async def test_two_sessions_of_a_service_on_one_cluster_object_are_two(cluster: 
         assert (name == "tmr") or first.session is session.session
     with pytest.raises(errors.BadHandle):
         await call(first, *GOOD[name])
+
+
+@pytest.mark.parametrize("name", WITH_EXECUTIVE)
+async def test_an_address_of_its_own_is_a_connection_of_its_own(cluster: Loopback, name: str, tmp_path: Path) -> None:
+    address = cluster.nodes[1].address
+    async with connect(address) as session:
+        async with getattr(session, name)(address=address) as service:
+            assert service.session is session.session
+        with pytest.raises(errors.Library):
+            await getattr(session, name)(address=str(tmp_path / "nobody"))
+        with pytest.raises(errors.InvalidParam):
+            await getattr(session, name)(address=17)
+        for wrong in ({"nonsense": 1}, {"session": None}):
+            with pytest.raises(TypeError):
+                getattr(session, name)(**wrong)
 
 
 async def test_all_services_share_one_connection(cluster: Loopback) -> None:
@@ -469,6 +499,12 @@ async def test_a_closed_connection_takes_its_services_along(cluster: Loopback, n
         if name != "tmr":
             with pytest.raises(errors.BadHandle):
                 await call(service, *GOOD[name])
+            for method, arguments in NONE[name]:
+                with pytest.raises(errors.BadHandle):
+                    await call(service, method, arguments)
+            assert [event async for event in service] == []
+            with pytest.raises(errors.BadHandle):
+                await service.finalize()
 
 
 @pytest.mark.parametrize("given_up_by", ["timeout", "cancellation"])

@@ -15,8 +15,11 @@ from aisexec.drive import open_driver
 from aisexec.groups.local import LocalNetwork
 from corosync_amf import ckpt, clm, errors
 from corosync_amf.ais import DispatchFlags
+from corosync_amf.engine import Service
 from corosync_amf.services.ckpt.engine import CkptEngine
+from corosync_amf.services.clm import messages as m
 from corosync_amf.services.clm.engine import ClmEngine
+from corosync_amf.session import Session
 
 from .loopback import Loopback, LoopbackNode, loopback
 
@@ -134,6 +137,22 @@ async def test_an_executive_that_knows_no_membership_yet_is_not_ready(tmp_path: 
             with pytest.raises(errors.TryAgain):
                 await module.initialize(address=node.address, retry=False)
         finally:
+            node.listener.close()
+
+
+async def test_the_time_for_a_local_answer_is_that_for_trying_again(tmp_path: Path) -> None:
+    async with open_driver() as driver:
+        node = LoopbackNode(1, LocalNetwork().group(1), driver, tmp_path / "1.sock", [ClmEngine()], 0)
+        node.listener.open()
+        session = await Session.open(node.address)
+        try:
+            for timeout in (0, 0.05):
+                with anyio.fail_after(2), pytest.raises(errors.TimedOut, match="transferred"):
+                    await session.ask(Service.CLM, m.GetNode(1), m.Node, timeout=timeout)
+            with pytest.raises(errors.TryAgain):
+                await session.ask(Service.CLM, m.GetNode(1), m.Node, timeout=0, retry=False)
+        finally:
+            await session.close()
             node.listener.close()
 
 

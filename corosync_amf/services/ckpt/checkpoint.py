@@ -17,10 +17,11 @@ from corosync_amf.errors import (
     Interrupt,
     InvalidParam,
     NoResources,
+    TooBig,
     Unavailable,
 )
 from corosync_amf.following import Following
-from corosync_amf.service import Pending, check_bytes, check_enum, check_int, check_timeout
+from corosync_amf.service import Pending, check_bool, check_bytes, check_enum, check_int, check_timeout
 
 from . import messages as m
 from .arguments import (
@@ -95,7 +96,6 @@ class Checkpoint:
         self.tracking = Tracking.OFF
         self.is_open = False
         self.is_streamed = False
-        self.deletions = 0
         self._rights = int(open_flags)  # plain numbers: flags are slow to combine
         self._service = service
         self._reading: anyio.Lock | None = None
@@ -209,7 +209,7 @@ class Checkpoint:
         request = m.DeleteSection(self.number, self._own_id(section_id), check_epoch(epoch))
         self._check_right(WRITE)
         await self._service.request(request, Done)
-        self.deletions += 1
+        self._service.deletions += 1
 
     async def section_overwrite(self, section_id: bytes | str, data: bytes, *, epoch: int | None = None) -> None:
         """Replace content and size of a section.
@@ -267,7 +267,10 @@ class Checkpoint:
         check_parts(self._limits, parts)
         self._check_right(WRITE)
         _check_call(sum([len(part.data) for part in parts]))
-        await self._service.request(m.Write(self.number, parts, number), Done)
+        try:
+            await self._service.request(m.Write(self.number, parts, number), Done)
+        except TooBig as error:
+            raise _with_their_ids(error) from None
 
     async def write_batch(self, changes: Mapping[bytes | str, bytes | None], *, epoch: int | None = None) -> None:
         """Create, replace and (None) delete sections in one atomic step.
@@ -279,8 +282,11 @@ class Checkpoint:
         check_changes(self._limits, listed)
         self._check_right(WRITE)
         _check_call(sum([len(change.data or b"") for change in listed]))
-        await self._service.request(m.WriteBatch(self.number, listed, number), Done)
-        self.deletions += any([change.data is None for change in listed])
+        try:
+            await self._service.request(m.WriteBatch(self.number, listed, number), Done)
+        except TooBig as error:
+            raise _with_their_ids(error) from None
+        self._service.deletions += any([change.data is None for change in listed])
 
     async def read(self, vector: Sequence[IoVector]) -> list[bytes]:
         """Read parts of sections from the local replica; shorter than `size` where a section ends.
@@ -363,8 +369,7 @@ class Checkpoint:
         Source: saCkptCheckpointTrack of OpenSAF.
         """
         self._check()
-        if not isinstance(data, bool):
-            raise InvalidParam("data must be a bool")
+        check_bool(data, "data")
         self._service.check_callback(Callback.TRACK)
         await self._service.track_some([self], Tracking.DATA if data else Tracking.IDS)
 
@@ -389,8 +394,11 @@ class Checkpoint:
 
         async def start() -> list[SectionsChanged]:
             nonlocal since, is_ours
-            self._check_right(READ) if current else self._check()
+            self._check()
+            check_bool(current, "current")
             self._service.check_callback(Callback.TRACK)
+            if current:
+                self._check_right(READ)
             if self.tracking is not Tracking.OFF:
                 raise Exist(f"checkpoint {self.name!r} is tracked already")
             session.attach(stream, m.CkptEvent)
@@ -448,7 +456,7 @@ class Checkpoint:
 
     def _deleted(self) -> int:
         self._check()
-        return self.deletions
+        return self._service.deletions
 
     async def ask_page(self, query: m.ListSections) -> m.Sections:
         """For the iterator. Raises: BadHandle: closed."""
@@ -459,6 +467,11 @@ class Checkpoint:
 def stream_of(number: int) -> int:
     """Under which number the session keeps the events of a handle whose changes have a reader of their own."""
     return -number
+
+
+def _with_their_ids(error: TooBig) -> NoResources:
+    """Long ids of very many elements do not fit one request, though their data would."""
+    return NoResources(f"too many elements with long section ids: {error.reason}")
 
 
 def _check_call(size: int) -> None:

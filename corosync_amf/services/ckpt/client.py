@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from corosync_amf.engine import Done, Service
-from corosync_amf.errors import AisError, BadHandle, Exist, InvalidParam, NotExist, TooBig
-from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_name, check_timeout
+from corosync_amf.errors import AisError, BadHandle, Exist, NotExist, TooBig
+from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_bool, check_name, check_timeout
 from corosync_amf.session import Session
 
 from . import messages as m
@@ -48,6 +48,8 @@ class CkptService(ServiceClient):
     def __init__(self, session: Session, **arguments: Any) -> None:
         """For `initialize`."""
         super().__init__(session, **arguments)
+        self.deletions = 0
+        """How often sections were deleted through this session: iterations look again."""
         self._open: dict[int, Checkpoint] = {}
         self._tracking = Tracking.OFF
         self._tracked: set[int] = set()
@@ -200,8 +202,7 @@ class CkptService(ServiceClient):
         Source: saCkptTrack of OpenSAF.
         """
         self.check_open()
-        if not isinstance(data, bool):
-            raise InvalidParam("data must be a bool")
+        check_bool(data, "data")
         self.check_callback(Callback.TRACK)
         if self._tracking is not Tracking.OFF:
             raise Exist("the session tracks already")
@@ -239,9 +240,12 @@ class CkptService(ServiceClient):
             checkpoint.tracking = tracking
         try:
             await self.request(m.Track(tuple(each.number for each in checkpoints), tracking), Done)
-        except BaseException:
+        except BaseException as error:
             for checkpoint, was in zip(checkpoints, before, strict=True):
                 checkpoint.tracking = was
+            begun = tuple(each.number for each in checkpoints if each.tracking is Tracking.OFF)
+            if begun and not isinstance(error, AisError):  # cancelled: it goes its way all the same
+                self.release(m.Untrack(begun))
             raise
 
     # ---- for Checkpoint

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
+import anyio
 import anyio.lowlevel
 import msgspec
 
@@ -19,14 +20,14 @@ class SectionIterator:
     """Over the sections that were there when it was made; those deleted since are left out.
 
     `next` asks each time. As an async iterator it reads up to 256 sections ahead, and anew after a deletion through
-    this handle.
+    this session.
     """
 
     def __init__(
         self, ask: Callable[[ListSections], Awaitable[Sections]], query: ListSections, deletions: Callable[[], int]
     ) -> None:
-        """For `Checkpoint.section_iteration_initialize`. `deletions` counts those made through the same handle;
-        it raises BadHandle when that is closed.
+        """For `Checkpoint.section_iteration_initialize`. `deletions` counts those made through the same session; it
+        raises BadHandle when the handle is closed.
         """
         self._ask = ask
         self._query = query
@@ -35,6 +36,7 @@ class SectionIterator:
         self._after = 0
         self._deletions = deletions()
         self._is_open = True
+        self._reading = anyio.Lock()
 
     async def next(self) -> SectionDescriptor:
         """The next section.
@@ -74,6 +76,13 @@ class SectionIterator:
 
     async def _take(self, count: int) -> SectionDescriptor:
         self._check()
+        if count > 1 and self._ahead and self._deletions == self._count_deletions():
+            return self._first()
+        async with self._reading:  # one at a time, or several tasks would get the same section
+            self._check()
+            return await self._read_on(count)
+
+    async def _read_on(self, count: int) -> SectionDescriptor:
         ahead, deletions = self._ahead, self._count_deletions()
         if count == 1 or self._deletions != deletions:
             ahead.clear()
@@ -83,5 +92,8 @@ class SectionIterator:
             ahead.extend(zip(page.births, page.descriptors, strict=True))
         if not ahead:
             raise NoSections("no further section")
-        self._after, descriptor = ahead.popleft()
+        return self._first()
+
+    def _first(self) -> SectionDescriptor:
+        self._after, descriptor = self._ahead.popleft()
         return descriptor

@@ -8,7 +8,8 @@
 Source: SAI-AIS-CLM-B.04.01 chapter 3.
 """
 
-from typing import Any, ClassVar, Final, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
 from corosync_amf.engine import Done, Request, Service
@@ -19,10 +20,12 @@ from corosync_amf.service import (
     Opening,
     Pending,
     ServiceClient,
+    check_bool,
     check_enum,
     check_flags,
     check_int,
     check_name,
+    check_timeout,
 )
 
 from . import messages as m
@@ -37,7 +40,10 @@ from .values import (
     Response,
 )
 from .views import CHANGE_FLAGS, problem_of_flags
+from .waiting import Waiting
 
+T = TypeVar("T")
+U = TypeVar("U")
 NODE_ID_MAX: Final = 0xFFFFFFFF
 NEWER: Final = TrackFlags.LOCAL | TrackFlags.START_STEP | TrackFlags.VALIDATE_STEP
 """Flags that B.01 does not have."""
@@ -52,6 +58,14 @@ class ClmService(ServiceClient):
     versions: ClassVar[tuple[str, ...]] = SUPPORTED["CLM"]
     callback = Callback
     event_type = m.ClmEvent
+
+    def attach(self) -> None:
+        """See `ServiceClient`."""
+        self._keep(Service.CLM)
+
+    def _keep(self, stream: int) -> None:
+        waiting = Waiting()
+        self.session.attach(stream, m.ClmEvent, waiting, waiting.is_full)
 
     async def start(self) -> None:
         """See `ServiceClient`."""
@@ -89,8 +103,7 @@ class ClmService(ServiceClient):
         wanted = check_flags(wanted, TrackFlags)
         if problem := problem_of_flags(wanted):
             raise BadFlags(problem)
-        if not isinstance(buffer, bool):
-            raise InvalidParam("buffer must be a bool")
+        check_bool(buffer, "buffer")
         is_current, is_event = bool(wanted & TrackFlags.CURRENT), bool(wanted & TrackFlags.CURRENT) and not buffer
         if is_event or wanted & CHANGE_FLAGS:
             self.check_callback(Callback.TRACK)
@@ -120,7 +133,7 @@ class ClmService(ServiceClient):
         async def start() -> list[ClusterTrack]:
             nonlocal is_streamed
             self.check_open()
-            session.attach(VIEWS, m.ClmEvent)
+            self._keep(VIEWS)
             is_streamed = True
             await self.cluster_track(flags, buffer=False)
             return []
@@ -166,16 +179,28 @@ class ClmService(ServiceClient):
         self.check_callback(Callback.NODE_GET)
         return self.submit(request, m.Node, lambda answer: answer.node, ClusterNodeGot, invocation=number)
 
+    def hand_over(
+        self, message: Request, reply: type[T], outcome: Callable[[T | AisError], U], *, invocation: int = 0
+    ) -> Pending[U]:
+        """See `ServiceClient`. Also in an event B.01 has but one word for a node that is not there."""
+
+        def mapped(value: T | AisError) -> U:
+            return outcome(self._unknown(value) if isinstance(value, NotExist) else value)
+
+        return super().hand_over(message, reply, mapped, invocation=invocation)
+
     def _unknown(self, error: NotExist) -> AisError:
         return InvalidParam(error.reason) if self.version < "B.03" else error
 
     async def response(self, invocation: int, response: Response) -> None:
         """Answer a ClusterTrack event that has an invocation.
 
-        Raises: InvalidParam (SA_AIS_ERR_INVALID_PARAM): unknown or answered already; unknown response.
+        Raises: InvalidParam (SA_AIS_ERR_INVALID_PARAM): unknown or answered already; unknown response; Version: in a
+        B.01 session.
         Source: saClmResponse_4.
         """
         self.check_open()
+        self.check_version("B.03")
         number, answer = check_int(invocation, "invocation", maximum=2**63 - 1), check_enum(response, Response)
         await self.request(m.Respond(number, answer), Done)
 
@@ -225,7 +250,9 @@ class ClmService(ServiceClient):
         self, operation: NodeOperation, name: str, timeout: float | None, force: bool, validate: bool
     ) -> None:
         self.check_open()
-        request = m.Operate(operation, check_name(name), bool(force), bool(validate))
+        check_timeout(timeout)
+        is_forced, is_validated = check_bool(force, "force"), check_bool(validate, "validate")
+        request = m.Operate(operation, check_name(name), is_forced, is_validated)
         await self.request(request, Done, timeout=timeout)
 
     def _release(self, message: Request) -> None:

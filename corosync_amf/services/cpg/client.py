@@ -80,7 +80,6 @@ class CpgService(GroupClient):
     async def stop(self) -> None:
         """See `ServiceClient`."""
         self._group = None
-        self.discard()
         await self.request(m.Finalize(), Done)
 
     # ---- members

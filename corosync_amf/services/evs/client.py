@@ -66,7 +66,6 @@ class EvsService(GroupClient):
     async def stop(self) -> None:
         """See `ServiceClient`."""
         self._joined.clear()
-        self.discard()
         await self.request(m.Finalize(), Done)
 
     # ---- groups
