@@ -36,7 +36,7 @@ def replicas() -> Replicas:
 
 def test_a_session_is_told_of_the_configuration_first(replicas: Replicas) -> None:
     replicas.send(A, m.Open())
-    nodes, ring = (1, 2, 3), RingId(1, 0)
+    nodes, ring = (1, 2, 3), RingId(1, 1)
     assert replicas.events == [(A, m.Changed(nodes, (), nodes, ring, REGULAR, "the present configuration"))]
     assert replicas.ask(A, m.GetMembers()) == m.Members((1, 2, 3))
 
@@ -127,13 +127,14 @@ def test_a_change_of_the_ring_is_two_configurations(replicas: Replicas) -> None:
     joined(replicas, A)
     joined(replicas, C, b"x")
     replicas.change(left=[3], reasons={3: "node 3 was lost"})
-    ring = RingId(1, 0)
+    ring = RingId(1, replicas.order)
     assert replicas.events == [
         (A, m.Changed((1, 2), (3,), (), ring, TRANSITIONAL, "node 3 was lost")),
         (A, m.Changed((1, 2), (), (), ring, REGULAR, "node 3 was lost")),
     ]
     replicas.events.clear()
     replicas.change(joined=[3])
+    ring = RingId(1, replicas.order)
     assert replicas.events == [
         (A, m.Changed((1, 2), (), (), ring, TRANSITIONAL, "node 3 joined")),
         (A, m.Changed((1, 2, 3), (), (3,), ring, REGULAR, "node 3 joined")),
