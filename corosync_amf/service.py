@@ -19,7 +19,8 @@ An application enters or awaits `initialize`, calls methods, iterates over the o
 
 import inspect
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from enum import IntFlag
 from types import EllipsisType
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -30,7 +31,7 @@ import anyio.lowlevel
 from corosync_amf.ais import DispatchFlags
 from corosync_amf.checks import check_bool, check_bytes, check_enum, check_flags, check_int, check_name, check_timeout
 from corosync_amf.engine import ClientGone, Done, Initialize, Message, Query, Request, Service
-from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, Transient, Unavailable
+from corosync_amf.errors import AisError, BadHandle, Init, InvalidParam, Library, TooBig, Transient, Unavailable
 from corosync_amf.eventing import EventSession
 from corosync_amf.pending import Pending
 from corosync_amf.session import Session
@@ -300,6 +301,16 @@ class EventClient:
         """Raises: Init: the session was initialised without events of this kind."""
         if not self.callbacks & kind:
             raise Init(f"needs events={kind.name} at initialize")
+
+    @contextmanager
+    def needing(self, kind: IntFlag) -> Iterator[None]:
+        """`check_callback` after the checks inside; TooBig comes after it all the same. Raises: Init."""
+        try:
+            yield
+        except TooBig:
+            self.check_callback(kind)
+            raise
+        self.check_callback(kind)
 
     def check_version(self, least: str) -> None:
         """Raises: Version: what was agreed is older than `least` ("B.03")."""

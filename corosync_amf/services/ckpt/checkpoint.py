@@ -113,11 +113,12 @@ class Checkpoint:
 
     # ---- life cycle
 
-    def begin(self, attributes: m.Attributes) -> None:
+    def begin(self, opened: m.Opened) -> None:
         """The executive has opened it."""
-        self._limits = attributes
-        self.creation_attributes = attributes.public()
+        self._limits = opened.attributes
+        self.creation_attributes = opened.attributes.public()
         self.is_open = True
+        self._service.begun(self)
 
     async def close(self) -> None:
         """Give the handle back. The last one to close starts the retention time.

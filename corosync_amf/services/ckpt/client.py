@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from corosync_amf.engine import Done, Service
-from corosync_amf.errors import AisError, BadHandle, Exist, NotExist, TooBig
+from corosync_amf.errors import AisError, Exist, NotExist
+from corosync_amf.handles import Handles
 from corosync_amf.service import SUPPORTED, Opening, Pending, ServiceClient, check_bool, check_name, check_timeout
 from corosync_amf.session import Session
 
@@ -50,7 +51,7 @@ class CkptService(ServiceClient):
         super().__init__(session, **arguments)
         self.deletions = 0
         """How often sections were deleted through this session: iterations look again."""
-        self._open: dict[int, Checkpoint] = {}
+        self._handles: Handles[Checkpoint, m.Opened] = Handles(self, m.Opened, m.Close)
         self._tracking = Tracking.OFF
         self._tracked: set[int] = set()
 
@@ -60,16 +61,12 @@ class CkptService(ServiceClient):
 
     async def stop(self) -> None:
         """See `ServiceClient`."""
-        numbers = sorted(number for number, checkpoint in self._open.items() if checkpoint.is_open)
-        for checkpoint in list(self._open.values()):
-            checkpoint.shut()
-        if numbers:
-            await self.give_back(m.Close(tuple(numbers)))
+        await self._handles.close_all()
 
     def _stream_of(self, event: Any) -> int:
         if not isinstance(event, m.Changed | m.HandleLost):
             return Service.CKPT
-        checkpoint = self._open.get(event.handle)
+        checkpoint = self._handles.known.get(event.handle)
         if isinstance(event, m.HandleLost):
             if checkpoint is not None:
                 checkpoint.shut()
@@ -80,7 +77,7 @@ class CkptService(ServiceClient):
 
     def translate(self, message: Any) -> object | None:
         """See `ServiceClient`."""
-        checkpoint = self._open.get(message.handle)
+        checkpoint = self._handles.known.get(message.handle)
         if checkpoint is None or not message.changes:
             return None
         return SectionsChanged(checkpoint, message.changes, message.epoch, message.sequence)
@@ -111,14 +108,7 @@ class CkptService(ServiceClient):
             flags, attributes = opening_of(open_flags, creation_attributes)
             check_timeout(timeout)  # before the name may be too big
             request = self._request_to_open(check_name(name), flags, attributes)
-            checkpoint = self._prepared(request)
-            try:
-                undo = m.Close((request.handle,))
-                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
-            except BaseException:
-                self.forget(checkpoint)
-                raise
-            return self._opened(checkpoint, opened)
+            return await self._handles.open(self._prepared(request), request, timeout)
 
         return Opening(open, Checkpoint.close)
 
@@ -138,50 +128,20 @@ class CkptService(ServiceClient):
         self.check_open()
         flags, attributes = opening_of(open_flags, creation_attributes)
         number = self.invocation(invocation)
-        try:
+        with self.needing(Callback.OPEN):
             check_name(name)
-        except TooBig:
-            self.check_callback(Callback.OPEN)
-            raise
-        self.check_callback(Callback.OPEN)
         request = self._request_to_open(name, flags, attributes)
-        checkpoint = self._prepared(request)
-
-        def event(number: int, opened: Checkpoint | None, error: AisError | None) -> CheckpointOpened:
-            if error is not None:
-                self.forget(checkpoint)
-            return CheckpointOpened(number, opened, error)
-
-        try:
-            return self.submit(
-                request, m.Opened, lambda opened: self._opened(checkpoint, opened), event, invocation=number
-            )
-        except AisError:
-            self.forget(checkpoint)
-            raise
+        return self._handles.open_async(self._prepared(request), request, CheckpointOpened, number)
 
     def _request_to_open(self, name: str, flags: OpenFlags, attributes: m.Attributes | None) -> m.Open:
         tracking = self._tracking if flags & OpenFlags.WRITE else Tracking.OFF
         return m.Open(next(self._numbers), name, int(flags), attributes, tracking)
 
     def _prepared(self, request: m.Open) -> Checkpoint:
-        """The handle that is to be, known before the first event for it can come."""
         checkpoint = Checkpoint(self, request.handle, request.name, OpenFlags(request.open_flags))
         checkpoint.tracking = request.tracking
-        self._open[request.handle] = checkpoint
         if request.tracking is not Tracking.OFF:
             self._tracked.add(request.handle)
-        return checkpoint
-
-    def _opened(self, checkpoint: Checkpoint, opened: m.Opened) -> Checkpoint:
-        if self.is_ending:
-            self.release(m.Close((checkpoint.number,)))
-            raise BadHandle("the service was finalized meanwhile")
-        checkpoint.begin(opened.attributes)
-        if self._tracking is not checkpoint.tracking is Tracking.OFF and checkpoint.open_flags & OpenFlags.WRITE:
-            self._tracked.add(checkpoint.number)  # `track` was called meanwhile
-            checkpoint.tracking = self._tracking
-            self.release(m.Track((checkpoint.number,), self._tracking))
         return checkpoint
 
     async def checkpoint_unlink(self, name: str) -> None:
@@ -207,7 +167,7 @@ class CkptService(ServiceClient):
         if self._tracking is not Tracking.OFF:
             raise Exist("the session tracks already")
         self._tracking = Tracking.DATA if data else Tracking.IDS
-        chosen = [each for each in self._open.values() if each.is_open and each.open_flags & OpenFlags.WRITE]
+        chosen = [each for each in self._handles.known.values() if each.is_open and each.open_flags & OpenFlags.WRITE]
         chosen = [each for each in chosen if each.tracking is Tracking.OFF]
         self._tracked.update(each.number for each in chosen)
         if not chosen:
@@ -225,7 +185,7 @@ class CkptService(ServiceClient):
         if self._tracking is Tracking.OFF:
             raise NotExist("the session does not track")
         self._tracking = Tracking.OFF
-        chosen = [self._open[number] for number in sorted(self._tracked) if number in self._open]
+        chosen = [self._handles.known[number] for number in sorted(self._tracked) if number in self._handles.known]
         self._tracked.clear()
         tracked = [each for each in chosen if each.tracking is not Tracking.OFF]
         for checkpoint in tracked:
@@ -250,9 +210,16 @@ class CkptService(ServiceClient):
 
     # ---- for Checkpoint
 
+    def begun(self, checkpoint: Checkpoint) -> None:
+        """It is open. `track` may have been called meanwhile."""
+        if self._tracking is not checkpoint.tracking is Tracking.OFF and checkpoint.open_flags & OpenFlags.WRITE:
+            self._tracked.add(checkpoint.number)
+            checkpoint.tracking = self._tracking
+            self.release(m.Track((checkpoint.number,), self._tracking))
+
     def forget(self, checkpoint: Checkpoint) -> None:
         """The handle is closed."""
-        self._open.pop(checkpoint.number, None)
+        self._handles.forget(checkpoint)
         self._tracked.discard(checkpoint.number)
         self.session.detach(stream_of(checkpoint.number))
 

@@ -60,7 +60,7 @@ class Channel:
 
     # ---- life cycle
 
-    def begin(self) -> None:
+    def begin(self, _: Done) -> None:
         """The executive has opened it."""
         self.is_open = True
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from corosync_amf.engine import Done, Service
-from corosync_amf.errors import AisError, BadFlags, BadHandle, TooBig, TryAgain
+from corosync_amf.errors import AisError, BadFlags, TryAgain
+from corosync_amf.handles import Handles
 from corosync_amf.service import (
     SUPPORTED,
     Opening,
@@ -71,7 +72,7 @@ class EvtService(ServiceClient):
         """For `initialize`."""
         super().__init__(session, **arguments)
         self.queue: SessionQueue = SessionQueue(_delivered)
-        self._open: dict[int, Channel] = {}
+        self._channels: Handles[Channel, Done] = Handles(self, Done, m.Close)
         self._opening = 0
         self.settings = m.Settings()
 
@@ -81,11 +82,7 @@ class EvtService(ServiceClient):
 
     async def stop(self) -> None:
         """See `ServiceClient`."""
-        numbers = sorted(number for number, channel in self._open.items() if channel.is_open)
-        for channel in list(self._open.values()):
-            channel.shut()
-        if numbers:
-            await self.give_back(m.Close(tuple(numbers)))
+        await self._channels.close_all()
 
     def take(self, limit: int | None = None) -> list[Any]:
         """See `ServiceClient`. What has come meanwhile may be more urgent, or too much."""
@@ -111,14 +108,8 @@ class EvtService(ServiceClient):
             self.check_open()
             flags = _flags_of(open_flags)
             check_timeout(timeout)  # before the name may be too big
-            channel = self._prepared(check_name(name), flags)
-            request = m.Open(channel.number, channel.name, int(flags))
-            try:
-                await self.request(request, Done, timeout=timeout, undo=m.Close((channel.number,)))
-            except BaseException:
-                self.forget(channel)
-                raise
-            return self._opened(channel)
+            channel = Channel(self, next(self._numbers), check_name(name), flags)
+            return await self._channels.open(channel, m.Open(channel.number, name, int(flags)), timeout)
 
         return Opening(open, Channel.close)
 
@@ -133,42 +124,19 @@ class EvtService(ServiceClient):
         """
         self.check_open()
         flags, number = _flags_of(open_flags), self.invocation(invocation)
-        try:
+        with self.needing(Callback.OPEN):
             check_name(name)
-        except TooBig:
-            self.check_callback(Callback.OPEN)
-            raise
-        self.check_callback(Callback.OPEN)
         if self._opening + len(self.queue.outcomes) >= OUTCOMES_MAX:
             raise TryAgain(f"{OUTCOMES_MAX} outcomes wait to be read")
-        channel = self._prepared(name, flags)
+        channel = Channel(self, next(self._numbers), name, flags)
 
         def event(number: int, opened: Channel | None, error: AisError | None) -> ChannelOpened:
             self._opening -= 1
-            if error is not None:
-                self.forget(channel)
             return ChannelOpened(number, opened, error)
 
+        opening = self._channels.open_async(channel, m.Open(channel.number, name, int(flags)), event, number)
         self._opening += 1
-        try:
-            request = m.Open(channel.number, name, int(flags))
-            return self.submit(request, Done, lambda _: self._opened(channel), event, invocation=number)
-        except AisError:
-            self._opening -= 1
-            self.forget(channel)
-            raise
-
-    def _prepared(self, name: str, flags: ChannelOpenFlags) -> Channel:
-        channel = Channel(self, next(self._numbers), name, flags)
-        self._open[channel.number] = channel
-        return channel
-
-    def _opened(self, channel: Channel) -> Channel:
-        if self.is_ending:
-            self.release(m.Close((channel.number,)))
-            raise BadHandle("the service was finalized meanwhile")
-        channel.begin()
-        return channel
+        return opening
 
     async def channel_unlink(self, name: str) -> None:
         """Take the name away; the channel and its retained events live until the last handle is closed.
@@ -224,7 +192,7 @@ class EvtService(ServiceClient):
 
     def forget(self, channel: Channel) -> None:
         """The handle is closed."""
-        self._open.pop(channel.number, None)
+        self._channels.forget(channel)
 
     def new_subscription(
         self, channel: Channel, subscription_id: int, queue_length: int, queue_resume: int

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from corosync_amf.engine import Done, Service
-from corosync_amf.errors import AisError, BadHandle, NoResources, TooBig, TryAgain
+from corosync_amf.errors import AisError, NoResources, TryAgain
+from corosync_amf.handles import Handles
 from corosync_amf.service import (
     SUPPORTED,
     Opening,
@@ -68,7 +69,7 @@ class LckService(ServiceClient):
     def __init__(self, session: Session, **arguments: Any) -> None:
         """For `initialize`."""
         super().__init__(session, **arguments)
-        self._resources: dict[int, Resource] = {}
+        self._resources: Handles[Resource, Done] = Handles(self, Done, m.Close)
         self._locks: dict[int, Lock] = {}
         self._events = LckEvents()
 
@@ -80,11 +81,7 @@ class LckService(ServiceClient):
 
     async def stop(self) -> None:
         """See `ServiceClient`."""
-        numbers = sorted(number for number, resource in self._resources.items() if resource.is_open)
-        for resource in list(self._resources.values()):
-            resource.shut()
-        if numbers:
-            await self.give_back(m.Close(tuple(numbers)))
+        await self._resources.close_all()
 
     def _stream_of(self, event: Any) -> int:
         """What the executive tells changes locks at once, and becomes public events."""
@@ -98,7 +95,7 @@ class LckService(ServiceClient):
                         self._events.append(LockWaiter(signal, found, found.mode, LockMode(mode)))
                     self.session.changed(Service.LCK)
             case m.HandleLost(handle, reason):
-                if (resource := self._resources.get(handle)) is not None:
+                if (resource := self._resources.known.get(handle)) is not None:
                     for lost in resource.shut(reason):
                         self.tell(LockLost(lost, reason))
             case _:
@@ -167,13 +164,7 @@ class LckService(ServiceClient):
             flags = check_flags(open_flags, ResourceOpenFlags, "open_flags")
             check_timeout(timeout)  # before the name may be too big
             request = self._request_to_open(check_name(name), flags)
-            resource = self._prepared(request)
-            try:
-                await self.request(request, Done, timeout=timeout, undo=m.Close((request.handle,)))
-            except BaseException:
-                self.forget(resource)
-                raise
-            return self._opened(resource)
+            return await self._resources.open(Resource(self, request.handle, request.name), request, timeout)
 
         return Opening(open, Resource.close)
 
@@ -193,41 +184,14 @@ class LckService(ServiceClient):
         self.check_open()
         flags = check_flags(open_flags, ResourceOpenFlags, "open_flags")
         number = self.invocation(invocation)
-        try:
+        with self.needing(Callback.OPEN):
             check_name(name)
-        except TooBig:
-            self.check_callback(Callback.OPEN)
-            raise
-        self.check_callback(Callback.OPEN)
         self.check_room()
         request = self._request_to_open(name, flags)
-        resource = self._prepared(request)
-
-        def event(number: int, opened: Resource | None, error: AisError | None) -> ResourceOpened:
-            if error is not None:
-                self.forget(resource)
-            return ResourceOpened(number, opened, error)
-
-        try:
-            return self.submit(request, Done, lambda _: self._opened(resource), event, invocation=number)
-        except AisError:
-            self.forget(resource)
-            raise
+        return self._resources.open_async(Resource(self, request.handle, request.name), request, ResourceOpened, number)
 
     def _request_to_open(self, name: str, flags: ResourceOpenFlags) -> m.Open:
         return m.Open(next(self._numbers), name, int(flags), bool(self.callbacks & Callback.WAITER))
-
-    def _prepared(self, request: m.Open) -> Resource:
-        """The handle that is to be, known before the first event for it can come."""
-        resource = self._resources[request.handle] = Resource(self, request.handle, request.name)
-        return resource
-
-    def _opened(self, resource: Resource) -> Resource:
-        if self.is_ending or resource.number not in self._resources:
-            self.release(m.Close((resource.number,)))
-            raise BadHandle("the service was finalized, or the handle lost, meanwhile")
-        resource.begin()
-        return resource
 
     # ---- for Resource and Lock
 
@@ -252,7 +216,7 @@ class LckService(ServiceClient):
 
     def forget(self, resource: Resource) -> None:
         """The handle is closed."""
-        self._resources.pop(resource.number, None)
+        self._resources.forget(resource)
 
 
 def initialize(

@@ -54,7 +54,7 @@ class Resource:
         if not self.is_open:
             raise BadHandle(self._end.reason)
 
-    def begin(self) -> None:
+    def begin(self, _: Done) -> None:
         """The executive has opened it."""
         self.is_open = True
 

@@ -12,8 +12,9 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from corosync_amf.engine import Done, Service
-from corosync_amf.errors import AisError, BadHandle, TooBig
+from corosync_amf.errors import AisError
 from corosync_amf.following import Following
+from corosync_amf.handles import Handles
 from corosync_amf.service import (
     SUPPORTED,
     Opening,
@@ -57,19 +58,15 @@ class LogService(ServiceClient):
         """For `initialize`."""
         super().__init__(session, **arguments)
         self.user_name = user_of_this_process()
-        self._open: dict[int, Stream] = {}
+        self._streams: Handles[Stream, m.Opened] = Handles(self, m.Opened, m.Close)
 
     async def stop(self) -> None:
         """See `ServiceClient`."""
-        numbers = sorted(number for number, stream in self._open.items() if stream.is_open)
-        for stream in list(self._open.values()):
-            stream.shut()
-        if numbers:
-            await self.give_back(m.Close(tuple(numbers)))
+        await self._streams.close_all()
 
     def translate(self, message: Any) -> object | None:
         """See `ServiceClient`."""
-        stream = self._open.get(message.handle)
+        stream = self._streams.known.get(message.handle)
         return None if stream is None else FilterSet(stream, severities_in(message.severities))
 
     # ---- opening
@@ -98,14 +95,7 @@ class LogService(ServiceClient):
             attributes = opening_of(create_attributes, open_flags)
             check_timeout(timeout)  # before the name may be too big
             request = self._request_to_open(name, attributes)
-            stream = self._prepared(request)
-            try:
-                undo = m.Close((request.handle,))
-                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
-            except BaseException:
-                self.forget(stream)
-                raise
-            return self._opened(stream, opened)
+            return await self._streams.open(Stream(self, request.handle, request.name), request, timeout)
 
         return Opening(open, Stream.close)
 
@@ -124,40 +114,13 @@ class LogService(ServiceClient):
         """
         self.check_open()
         attributes, number = opening_of(create_attributes, open_flags), self.invocation(invocation)
-        try:
+        with self.needing(Callback.OPEN):
             request = self._request_to_open(name, attributes)
-        except TooBig:
-            self.check_callback(Callback.OPEN)
-            raise
-        self.check_callback(Callback.OPEN)
-        stream = self._prepared(request)
-
-        def event(number: int, opened: Stream | None, error: AisError | None) -> StreamOpened:
-            if error is not None:
-                self.forget(stream)
-            return StreamOpened(number, opened, error)
-
-        try:
-            return self.submit(request, m.Opened, lambda opened: self._opened(stream, opened), event, invocation=number)
-        except AisError:
-            self.forget(stream)
-            raise
+        return self._streams.open_async(Stream(self, request.handle, request.name), request, StreamOpened, number)
 
     def _request_to_open(self, name: str, attributes: m.Attributes | None) -> m.Open:
         check_name(name)
         return m.Open(next(self._numbers), name, attributes, bool(self.callbacks & Callback.FILTER))
-
-    def _prepared(self, request: m.Open) -> Stream:
-        """The handle that is to be, known before the first event for it can come."""
-        stream = self._open[request.handle] = Stream(self, request.handle, request.name)
-        return stream
-
-    def _opened(self, stream: Stream, opened: m.Opened) -> Stream:
-        if self.is_ending:
-            self.release(m.Close((stream.number,)))
-            raise BadHandle("the service was finalized meanwhile")
-        stream.begin(opened.attributes)
-        return stream
 
     def limit_get(self, limit_id: LimitId) -> int:
         """How many application streams the cluster may have.
@@ -224,7 +187,7 @@ class LogService(ServiceClient):
 
     def forget(self, stream: Stream) -> None:
         """The handle is closed."""
-        self._open.pop(stream.number, None)
+        self._streams.forget(stream)
 
     def write_untold(self, request: m.Write | m.WriteNotification, invocation: int) -> Pending[None]:
         """A record of whose outcome no event tells."""

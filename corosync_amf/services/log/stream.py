@@ -67,10 +67,10 @@ class Stream:
         if self.is_open:
             await self.close()
 
-    def begin(self, attributes: m.Attributes) -> None:
+    def begin(self, opened: m.Opened) -> None:
         """The executive has opened it."""
-        self.attributes = attributes.public()
-        kind = kind_of(attributes.format)
+        self.attributes = opened.attributes.public()
+        kind = kind_of(opened.attributes.format)
         self._is_notification = None if kind is Kind.EITHER else kind is Kind.NOTIFICATION
         self.is_open = True
 

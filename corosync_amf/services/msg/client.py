@@ -16,10 +16,9 @@ import anyio
 from corosync_amf.ais import TrackFlags
 from corosync_amf.engine import Done, Service
 from corosync_amf.errors import (
-    AisError,
-    BadHandle,
     InvalidParam,
 )
+from corosync_amf.handles import Handles
 from corosync_amf.service import (
     SUPPORTED,
     Opening,
@@ -58,9 +57,9 @@ class MsgService(SendingClient):
     def __init__(self, session: Session, **arguments: Any) -> None:
         """For `initialize`."""
         super().__init__(session, **arguments)
-        self._open: dict[int, Queue] = {}
+        self._queues: Handles[Queue, m.Opened] = Handles(self, m.Opened, m.Close)
         self._tracked: set[str] = set()
-        self._incoming = Incoming(session, self._open, self._tracked)
+        self._incoming = Incoming(session, self._queues.known, self._tracked)
         self.getting = anyio.Semaphore(WAITING_PLACES, fast_acquire=True)
 
     async def start(self) -> None:
@@ -71,7 +70,7 @@ class MsgService(SendingClient):
         """See `ServiceClient`."""
         for group in sorted(self._tracked):
             self.release(m.TrackStop(group))
-        queues = [self._open[number] for number in sorted(self._open) if self._open[number].is_open]
+        queues = [queue for _, queue in sorted(self._queues.known.items()) if queue.is_open]
         taken = tuple(itertools.chain.from_iterable(queue.shut() for queue in queues))
         if queues:
             await self.give_back(m.Close(tuple(queue.number for queue in queues), taken))
@@ -104,14 +103,7 @@ class MsgService(SendingClient):
         async def open() -> Queue:
             self.check_open()
             request = self._request_to_open(name, open_flags, creation_attributes, timeout=timeout)
-            queue = self._prepared(request)
-            try:
-                undo = m.Close((request.handle,))
-                opened = await self.request(request, m.Opened, timeout=timeout, undo=undo)
-            except BaseException:
-                self.forget(queue)
-                raise
-            return self._opened(queue, opened)
+            return await self._queues.open(Queue(self, request.handle, request.name), request, timeout)
 
         return Opening(open, Queue.close)
 
@@ -131,18 +123,7 @@ class MsgService(SendingClient):
         self.check_open()
         number = self.invocation(invocation)
         request = self._request_to_open(name, open_flags, creation_attributes, Callback.OPEN)
-        queue = self._prepared(request)
-
-        def event(number: int, opened: Queue | None, error: AisError | None) -> QueueOpened:
-            if error is not None:
-                self.forget(queue)
-            return QueueOpened(number, opened, error)
-
-        try:
-            return self.submit(request, m.Opened, lambda opened: self._opened(queue, opened), event, invocation=number)
-        except AisError:
-            self.forget(queue)
-            raise
+        return self._queues.open_async(Queue(self, request.handle, request.name), request, QueueOpened, number)
 
     def _request_to_open(
         self,
@@ -159,18 +140,6 @@ class MsgService(SendingClient):
         check_name(name)
         check_opening(flags, given)
         return m.Open(next(self.numbers), name, flags, given)
-
-    def _prepared(self, request: m.Open) -> Queue:
-        """The queue that is to be, known before the first event for it can come."""
-        queue = self._open[request.handle] = Queue(self, request.handle, request.name)
-        return queue
-
-    def _opened(self, queue: Queue, opened: m.Opened) -> Queue:
-        if self.is_ending:
-            self.release(m.Close((queue.number,)))
-            raise BadHandle("the service was finalized meanwhile")
-        queue.begin(opened.attributes)
-        return queue
 
     async def queue_status_get(self, name: str) -> QueueStatus:
         """What a queue was made for, when it was closed, and how full it is. The answer is local.
@@ -313,7 +282,7 @@ class MsgService(SendingClient):
 
     def forget(self, queue: Queue) -> None:
         """The queue is closed."""
-        self._open.pop(queue.number, None)
+        self._queues.forget(queue)
 
 
 def _name(name: object, what: str = "name") -> str:

@@ -56,19 +56,20 @@ class Queue:
 
     # ---- life cycle
 
-    def begin(self, attributes: m.Attributes) -> None:
+    def begin(self, opened: m.Opened) -> None:
         """The executive has opened it."""
-        self._attributes = attributes
+        self._attributes = opened.attributes
         self.is_open = True
 
     def lose(self) -> None:
         """The executive has taken it away."""
-        self.is_open = False
         self._is_lost = True
+        self.shut()
 
     def shut(self) -> tuple[int, ...]:
         """From now on it is closed here. Returned are the gets whose messages the application has."""
         self.is_open = False
+        self._service.forget(self)
         taken, self._taken = tuple(self._taken), []
         return taken
 
@@ -79,11 +80,7 @@ class Queue:
         Source: saMsgQueueClose.
         """
         self._check()
-        taken = self.shut()
-        try:
-            await self._service.give_back(m.Close((self.number,), taken))
-        finally:
-            self._service.forget(self)
+        await self._service.give_back(m.Close((self.number,), self.shut()))
 
     async def retention_time_set(self, retention_time: float | None) -> None:
         """Set for how many seconds the queue outlives its close; None for ever.
