@@ -361,6 +361,15 @@ async def test_what_waits_for_a_subscription_goes_with_it(cluster: Loopback) -> 
         assert events[0].notification.notification_object == "safApp=y"
 
 
+async def test_the_id_of_a_subscription_that_was_cancelled_is_free(cluster: Loopback) -> None:
+    async with on(cluster) as service:
+        with anyio.move_on_after(0):
+            await service.notification_subscribe([OURS], 5)
+        subscription = await service.notification_subscribe([OURS], 5)
+        number = await service.notification_send(public_event())
+        assert (await anext(subscription)).notification_id == number
+
+
 async def test_a_closed_subscription_ends(cluster: Loopback) -> None:
     async with on(cluster) as service:
         async with service.notification_subscribe([OURS]) as subscription:
