@@ -42,7 +42,6 @@ class Following(Generic[T]):
         if not self._has_begun:
             self._has_begun = True
             try:
-                await anyio.lowlevel.checkpoint()  # until then one that was cancelled may not have been dropped
                 self._items.extend(await self._start())
             except BaseException:
                 self._end()

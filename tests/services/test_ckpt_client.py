@@ -525,6 +525,28 @@ async def test_tracking_whose_beginning_is_cancelled_has_not_begun(cluster: Loop
             assert (await anext(changes)).changes == (ckpt.SectionChange(b"s", CREATED, 0, b"data"),)
 
 
+async def test_several_tasks_share_the_changes_from_their_beginning(cluster: Loopback) -> None:
+    async with on(cluster, 1) as here, on(cluster, 2) as there:
+        handle = await here.checkpoint_open("c", creation_attributes=SMALL)
+        other = await there.checkpoint_open("c")
+        await other.section_create("s")
+        changes, seen = handle.changes(current=True), []
+
+        async def follow() -> None:
+            async for change in changes:
+                seen.append(change.sequence)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(follow)
+            await eventually(lambda: len(seen) == 1)
+            for number in range(20):
+                await other.section_overwrite("s", b"%d" % number)
+            await eventually(lambda: len(seen) == 21)
+            tasks.cancel_scope.cancel()
+        assert sorted(seen) == list(range(seen[0], seen[0] + 21))
+
+
 async def test_changes_can_be_followed_anew_right_after_a_loop_was_cancelled(cluster: Loopback) -> None:
     async with on(cluster) as service, service.checkpoint_open("c", creation_attributes=SMALL) as handle:
         for _ in range(2):

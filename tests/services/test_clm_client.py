@@ -344,6 +344,15 @@ async def test_a_node_answers_for_itself_and_follows_its_changes(any_cluster: Lo
                 await service.cluster_track_stop()
 
 
+async def test_views_can_be_followed_anew_right_after_a_loop_was_cancelled(any_cluster: Loopback) -> None:
+    async with on(any_cluster) as service:
+        for _ in range(2):
+            with anyio.move_on_after(0.05) as waiting:
+                async for event in service.views():
+                    assert event.view.number_of_members == len(any_cluster.nodes)
+            assert waiting.cancelled_caught
+
+
 async def test_a_second_iteration_over_views_is_refused(any_cluster: Loopback) -> None:
     async with on(any_cluster) as service, service.views() as first:
         assert (await anext(first)).view.view_number == 1

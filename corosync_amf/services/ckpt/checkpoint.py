@@ -401,6 +401,9 @@ class Checkpoint:
             if current:
                 self._check_right(READ)
             if self.tracking is not Tracking.OFF:
+                await anyio.lowlevel.checkpoint()  # a loop that was just cancelled is dropped by then
+                self._check()
+            if self.tracking is not Tracking.OFF:
                 raise Exist(f"checkpoint {self.name!r} is tracked already")
             session.attach(stream, m.CkptEvent)
             self.is_streamed = is_ours = True

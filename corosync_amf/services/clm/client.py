@@ -11,6 +11,8 @@ Source: SAI-AIS-CLM-B.04.01 chapter 3.
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeVar, cast
 
+import anyio.lowlevel
+
 from corosync_amf.ais import LOCAL_NODE_ID, NodeId, TrackFlags
 from corosync_amf.engine import Done, Request, Service
 from corosync_amf.errors import AisError, BadFlags, BadHandle, InvalidParam, NotExist
@@ -133,6 +135,8 @@ class ClmService(ServiceClient):
         async def start() -> list[ClusterTrack]:
             nonlocal is_streamed
             self.check_open()
+            if session.is_attached(VIEWS):
+                await anyio.lowlevel.checkpoint()  # a loop that was just cancelled is dropped by then
             self._keep(VIEWS)
             is_streamed = True
             await self.cluster_track(flags, buffer=False)
