@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import click
 
-from .listing import output_option, print_facts, table
+from .listing import output_option, table
 
 if TYPE_CHECKING:
     from corosync_amf.services.log import StreamStatus
@@ -46,7 +46,13 @@ def list_streams(output: str) -> None:
 def show(stream: str, output: str) -> None:
     """Show one stream: its file, how far it is filled, what it lets through."""
     (status,) = anyio.run(_streams, stream)
-    print_facts(output, shown(status))
+    fields = shown(status)
+    if output == "json":
+        click.echo(json.dumps(fields, indent=2))
+        return
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        click.echo(f"{name:{width}}  {', '.join(value) if isinstance(value, list) else value}")
 
 
 @command.command("read")
