@@ -2,8 +2,13 @@
 
 import pytest
 
-from aisexec.simulation.services import run_services_seed
+from aisexec.node import NodeEvent
+from aisexec.simulation.services import BlackoutWorld, run_services_seed
 from aisexec.simulation.workloads.ckpt import CkptWorkload, History, circle_in
+from aisexec.simulation.workloads.journals import JournaledCkptWorkload
+from corosync_amf.ais import NodeId
+from corosync_amf.engine import Message
+from corosync_amf.services.ckpt import messages as m
 
 A, B = 1, 2
 X = b"x"
@@ -13,6 +18,26 @@ X = b"x"
 def test_registers_are_linearizable_in_their_writes(seed: int) -> None:
     result = run_services_seed(seed, workloads=[CkptWorkload])
     assert result.faults == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_registers_on_disk_are_there_when_all_nodes_have_lost_power(seed: int) -> None:
+    world = BlackoutWorld(seed, workloads=[JournaledCkptWorkload])
+    assert world.run().faults == []
+
+
+class Forgetful(JournaledCkptWorkload):
+    """On disks that say they have everything, and have what they had at the start of the last membership."""
+
+    def command(self, node: NodeId, command: Message, now: float) -> list[NodeEvent]:
+        if isinstance(command, m.WriteJournal):
+            command = m.WriteJournal(command.order, [])
+        return super().command(node, command, now)
+
+
+def test_disks_that_do_not_hold_what_they_said_are_found() -> None:
+    faults = [fault for seed in range(4) for fault in BlackoutWorld(seed, workloads=[Forgetful]).run().faults]
+    assert any("CKPT: " in fault for fault in faults)
 
 
 def written(*values: bytes, client: int = A) -> History:

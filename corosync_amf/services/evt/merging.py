@@ -52,9 +52,7 @@ def merge(
     handles: dict[int, list[HandleRecord]] = defaultdict(list)
     for opened in state.handles:
         handles[opened.channel].append(opened)
-    retention.expire(
-        time
-    )  # what this node does not bring any more, another one with a slower clock does not bring back
+    retention.expire(time)  # what this node does not bring any more, one with a slower clock does not bring back
     known = retention.by_key()
     retention.clear_all(state.cleared, known)
     unlinked = set(channels.unlinked).union(state.unlinked)

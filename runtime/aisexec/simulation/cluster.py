@@ -109,12 +109,19 @@ class ClusterWorld:
         """The engines of one node."""
         return [ClmEngine(), CkptEngine(), AmfEngine(self._model), NtfEngine()]
 
+    def keepers(self) -> frozenset[NodeId]:
+        """The nodes that keep state on disk."""
+        return frozenset()
+
     def boot(self, node_id: NodeId) -> None:
         """Start a node, or start it again."""
         now, plan = self.network.now, self.plan
         life = self._lives[node_id] = self._lives.get(node_id, 0) + 1
         incarnation = 1 + int(now * 1e6)
-        facts = NodeFacts(node_id, f"node-{node_id}", f"10.0.0.{node_id}", now, incarnation)
+        is_persistent = node_id in self.keepers()
+        facts = NodeFacts(
+            node_id, f"node-{node_id}", f"10.0.0.{node_id}", now, incarnation, is_persistent=is_persistent
+        )
         options = RingOptions(node_id, incarnation, plan.timeouts, peers=tuple(self.nodes), ring_seq=int(now * 1000))
         ring = Ring(options, NullSeal("sim", node_id, incarnation), now)
         node = Node(NodeOptions(facts, self._quorum, era=1 + int(now)), self.engines())

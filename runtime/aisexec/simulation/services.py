@@ -8,6 +8,7 @@ and says in the end what of it breaks the service's promises.
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aisexec.engines import engines_of
@@ -15,7 +16,7 @@ from aisexec.node import ClientLost
 from aisexec.outbox import CloseClient, Command, Logged, ToClient
 from aisexec.simulation.cluster import ClusterWorld, Result
 from aisexec.simulation.residents import Later
-from aisexec.simulation.workloads import Driving, Leased, Watching, Workload
+from aisexec.simulation.workloads import Driving, Keeping, Leased, Watching, Workload
 from aisexec.simulation.workloads.ckpt import CkptWorkload
 from aisexec.simulation.workloads.clm import ClmWorkload
 from aisexec.simulation.workloads.cpg import CpgWorkload
@@ -34,6 +35,9 @@ CALLERS: Final = 100_000_000
 """Numbers of the workloads' clients begin here."""
 
 ANSWER_SECONDS: Final = 0.001
+BLACKOUT_SECONDS: Final = 2.0
+ALONE_TIMEOUTS: Final = 4.0
+"""So many token timeouts at most a node is cut off before all lose power: the others go on after one or two."""
 
 MakeWorkload = Callable[[list[NodeId], random.Random], Workload]
 WORKLOADS: Final[tuple[MakeWorkload, ...]] = (
@@ -63,6 +67,8 @@ class ServicesWorld(ClusterWorld):
         for workload in self.workloads:
             if isinstance(workload, Leased):
                 workload.may_act = self._may_act
+            if isinstance(workload, Keeping):
+                workload.engine_on = partial(self._engine_on, workload.service)
         self._clients_of: dict[NodeId, dict[int, int]] = {node: {} for node in self.nodes}
         """Per node: the client number of each workload that is connected there."""
 
@@ -70,7 +76,14 @@ class ServicesWorld(ClusterWorld):
         """The engines of one node."""
         return engines_of(AmfEngine(self._model))
 
+    def keepers(self) -> frozenset[NodeId]:
+        """Those of the workload that has some."""
+        return frozenset().union(*(each.keepers for each in self.workloads if isinstance(each, Keeping)))
+
     # ---- for workloads that watch
+
+    def _engine_on(self, service: Service, node_id: NodeId) -> Engine:
+        return self.stacks[node_id].node.engines[service]
 
     def _may_act(self, node_id: NodeId) -> bool:
         return node_id in self.stacks and self._may_work(node_id)
@@ -199,6 +212,45 @@ class ServicesWorld(ClusterWorld):
         for workload in self.workloads:
             engines = {node_id: stack.node.engines[workload.service] for node_id, stack in self.stacks.items()}
             self.faults += [f"{workload.service.name}: {fault}" for fault in workload.check(engines)]
+
+
+class BlackoutWorld(ServicesWorld):
+    """In the end a node is cut off; then all lose power, one soon after the other, and start again from what their
+    disks hold."""
+
+    def __init__(self, seed: int, *, trace: bool = False, workloads: Sequence[MakeWorkload] = WORKLOADS) -> None:
+        super().__init__(seed, trace=trace, workloads=workloads)
+        self._is_dark = False
+
+    def boot(self, node_id: NodeId) -> None:
+        """See `ServicesWorld`."""
+        if not self._is_dark:
+            super().boot(node_id)
+
+    def _fault(self) -> None:
+        if not self._is_dark:
+            super()._fault()
+
+    def _make_peace(self) -> None:
+        self._is_dark = True
+        rng, network = self._rng, self.network
+        alone = rng.choice(self.nodes)
+        self._note(alone, "is cut off, soon all lose power")
+        network.heal()
+        network.partition([alone], [node_id for node_id in self.nodes if node_id != alone])
+        network.run_until(network.now + rng.random() * ALONE_TIMEOUTS * self.plan.timeouts.token)
+        begin, seconds = network.now, rng.choice((0.0, BLACKOUT_SECONDS))
+        for node_id in self.nodes:
+            network.at(begin + rng.random() * seconds, partial(self._black_out, node_id))
+        network.run_until(begin + BLACKOUT_SECONDS)
+        self._is_dark = False
+        for writer in self.writers.values():
+            writer.acknowledged = 0  # that was in memory only
+        super()._make_peace()
+
+    def _black_out(self, node_id: NodeId) -> None:
+        if node_id in self.stacks:
+            self.crash(node_id)
 
 
 def run_services_seed(seed: int, *, trace: bool = False, workloads: Sequence[MakeWorkload] = WORKLOADS) -> Result:

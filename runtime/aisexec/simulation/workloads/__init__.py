@@ -61,3 +61,13 @@ class Driving(Protocol):
 
     def command(self, node: NodeId, command: Message, now: float) -> list[NodeEvent]:
         """The drivers of a node get a command of the service; returned is what they report."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A workload of a service that keeps state on the disks of some nodes."""
+
+    keepers: frozenset[NodeId]
+    """The nodes that have a persistence directory."""
+    engine_on: Callable[[NodeId], Engine]
+    """The service's engine on a node; the world sets it."""

@@ -175,7 +175,11 @@ class CkptWorkload:
 
     def _open(self, caller: Caller) -> list[NodeEvent]:
         sections = [m.CreateSection(HANDLE, section, b"") for section in SECTIONS]
-        return [caller.request(m.Open(HANDLE, NAME, FLAGS, ATTRIBUTES, m.Tracking.IDS), *sections)]
+        return [caller.request(self.opening(caller.node), *sections)]
+
+    def opening(self, node: NodeId) -> m.Open:
+        """How the client of a node opens the checkpoint."""
+        return m.Open(HANDLE, NAME, FLAGS, ATTRIBUTES, m.Tracking.IDS)
 
     def work(self, node: NodeId, now: float) -> list[NodeEvent]:
         caller = self._callers[node]

@@ -113,7 +113,7 @@ class LogWorkload:
         self.stretches[node].append(Stretch(ring_id, change.quorate, node not in change.joined))
 
     def command(self, node: NodeId, command: Message, now: float) -> list[NodeEvent]:
-        """See `Watching`."""
+        """See `Driving`."""
         if isinstance(command, m.Append) and command.line:
             number, _, rest = command.line.partition(b" ")
             body = rest.rstrip(b'"\n').rpartition(b'"')[2]
