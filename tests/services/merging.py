@@ -27,10 +27,10 @@ def split(replicas: Replicas, nodes: Iterable[NodeId], *, quorate: bool = False)
     return other
 
 
-def meet(standing: Replicas, other: Replicas) -> None:
+def meet(standing: Replicas, other: Replicas, *, quorate: bool = True) -> None:
     """`other` gives way: its nodes take over the standing state and bring their remnants along."""
     remnants = {node: engine.remnant(node) for node, engine in sorted(other.engines.items())}
-    standing.change(joined=other.members)
+    standing.change(joined=other.members, quorate=quorate)
     standing.answers |= other.answers
     for node, remnant in remnants.items():
         if remnant is None:

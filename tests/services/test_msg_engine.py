@@ -878,6 +878,18 @@ def test_nobody_gets_what_a_receiver_took_that_closed_its_queue_while_it_was_cut
     assert scene.all(C) == [b"2", b"3"]
 
 
+def test_what_was_closed_without_quorum_is_carried_through_parts_that_have_none_either(scene: Scene) -> None:
+    scene.send(b"1", B)
+    scene.get()
+    other = split(scene.replicas, [1, 2])
+    alone = split(other, [1])
+    assert alone.send(A, m.Close((1,), (scene.number,))).message == Done()
+    meet(other, alone, quorate=False)
+    meet(scene.replicas, other)
+    scene.open(client=C, flags=0)
+    assert scene.all(C) == []
+
+
 def test_what_was_closed_without_quorum_is_forgotten_with_quorum(scene: Scene) -> None:
     scene.send(b"1", B)
     scene.get()

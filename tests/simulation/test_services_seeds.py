@@ -16,6 +16,7 @@ FOUND_SOMETHING = {
     485: "EVT told a retained event again that one returning node had found to have run out",
     1168: "EVT's checker took what came with a membership for what came before it",
     1342: "a grant was told after another state stood",
+    1339: "MSG: a node that was cut off twice had lost what it had taken when it closed its queue",
     1526: "a node alone lost what was sent: the token of its former ring had been kept for a client",
     3552: "LCK's checker did not expect an answer to overtake an event that waits",
 }

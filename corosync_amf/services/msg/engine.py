@@ -272,6 +272,8 @@ class MsgEngine:
             if queue is not None:
                 queue.take_out(closed.taken)
                 effects += updated(queue)
+        if not self._quorate:
+            self._closed += remnant.closed  # those who go on as a quorum have still to hear of it
         for receive in remnant.receives:
             effects += self._wait_again(receive)
         for client, name, flags in remnant.trackers:
