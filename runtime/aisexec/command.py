@@ -13,14 +13,14 @@ import click
 
 from corosync_amf._version import __version__
 from corosync_amf.config import ConfigError, amf_config_file, load_amf, load_executive, render_text
-from corosync_amf.config.authkey import read_authkey
+from corosync_amf.config.authkey import KeyFileError, read_authkey
 from corosync_amf.config.machine import machine_facts
 from corosync_amf.config.settings import ExecutiveConfig
 from corosync_amf.connection import SYSTEM_ADDRESS
 
 from .daemon import Daemon, run
 from .groups.sockets import TransportError
-from .ipc import AddressTaken, ListenerOptions
+from .ipc import AddressUnusable, ListenerOptions
 from .logs import open_log
 
 GC_THRESHOLD: Final = 50_000
@@ -51,12 +51,20 @@ def aisexec(config: Path | None, amf_config: Path | None, test: bool, developmen
     _keep_freed_memory()
     try:
         anyio.run(run, daemon, backend_options={"use_uvloop": _has_uvloop()})
-    except* (TransportError, AddressTaken) as group:
-        for reason in group.exceptions:
+    except* (TransportError, AddressUnusable) as group:
+        for reason in _leaves(group):
             logging.getLogger("aisexec").critical("%s", reason)
         sys.exit(1)
     finally:
         listener.stop()
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    """The exceptions in a group and in those inside it: each task group on the way up wraps them once more."""
+    found: list[Exception] = []
+    for each in group.exceptions:
+        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found
 
 
 def _keep_freed_memory() -> None:
@@ -84,7 +92,7 @@ def _daemon(config_path: Path | None, amf_path: Path | None, development: Path |
     if config.totem.secauth and not test:
         try:
             key = read_authkey(Path(config.key_file))
-        except (ConfigError, OSError, ValueError) as error:
+        except KeyFileError as error:
             _refuse(str(error))
     file, _ = amf_config_file(amf_path, os.environ)
     return Daemon(

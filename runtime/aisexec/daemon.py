@@ -71,7 +71,8 @@ class Daemon:
 async def run(daemon: Daemon) -> None:
     """Take part in the cluster until SIGTERM or SIGINT, then leave it in order.
 
-    Raises: TransportError: the network cannot be used as configured; AddressTaken: another executive runs here.
+    Raises: TransportError: the network cannot be used as configured; AddressUnusable: another executive runs here, or
+        there can be no socket.
     """
     options = wiring.embedded_options(daemon.config, daemon.key, time.time())
     group = EmbeddedGroup(options)
@@ -115,11 +116,14 @@ class Executive:
         driver: Driver,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
+        """Raises: AddressUnusable: another executive listens at the socket, or it cannot be made."""
         config = daemon.config
         self._daemon = daemon
         self._group = group
         self._driver = driver
         self._tasks = tasks
+        self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
+        self._listener.open()  # first: where another executive runs, its lease, files and components stay untouched
         self._quorum = wiring.quorum_options(config)
         self._remembered = Remembered(config.persistence_directory)
         self._journal = self._open_journal()
@@ -144,8 +148,6 @@ class Executive:
         self._amf = AmfEngine(daemon.cluster)
         clm, evt = wiring.clm_settings(config, daemon.cluster), wiring.evt_settings(config)
         self.node = Node(options, engines_of(self._amf, clm, evt))
-        self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
-        daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
         around = surroundings_of(self._facts, daemon.socket_path, daemon.amf_directory, self._lease.path, os.environ)
         self._agent = Agent(
@@ -162,8 +164,6 @@ class Executive:
     # ---- life
 
     def open(self) -> None:
-        """Raises: AddressTaken: another executive listens at the socket."""
-        self._listener.open()
         self._tasks.start_soon(self._remembered.work)
         if self._journal is not None:
             self._tasks.start_soon(self._journal.work)
