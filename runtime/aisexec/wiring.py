@@ -10,6 +10,7 @@ from corosync_amf.services.evt.messages import Settings as EvtSettings
 
 from .groups.embedded import EmbeddedOptions
 from .quorum import QuorumOptions
+from .totem.seal import USUAL, Suite
 from .totem.timeouts import Timeouts
 
 HOUR = 3600.0
@@ -65,6 +66,7 @@ def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: floa
         netmtu=totem.mtu_bytes,
         dscp=totem.ip_dscp,
         key=key,
+        suite=Suite(totem.crypto_cipher.value, totem.crypto_hash.value) if key is not None else USUAL,
         cluster_name=totem.cluster_name,
         timeouts=Timeouts(
             token=totem.token,
