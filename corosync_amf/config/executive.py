@@ -35,6 +35,12 @@ from corosync_amf.config.tree import Block, Text
 PERSISTENCE_DIRECTORY: Final = "/var/lib/corosync-amf"
 AUTHKEY_FILE: Final = "/etc/ais/authkey"
 DEFAULT_PORT: Final = 5405
+WITHOUT_EFFECT: Final = (
+    *("send_join", "miss_count_const", "max_network_delay"),
+    *("rrp_problem_count_timeout", "rrp_problem_count_threshold", "rrp_problem_count_mcast_threshold"),
+    *("rrp_token_expired_timeout", "rrp_autorecovery_check_timeout"),
+)
+"""Directives of totem that are checked and then not used: what they tune is done in another way, or not yet."""
 
 
 def build_executive(tree: Block, report: Report, machine: Machine, environ: Mapping[str, str]) -> ExecutiveConfig:
@@ -56,7 +62,9 @@ def build_executive(tree: Block, report: Report, machine: Machine, environ: Mapp
     users, groups = _uidgid(sections["uidgid"].nested["uidgid"])
     default = PERSISTENCE_DIRECTORY if machine.may_persist else ""
     persistence = sections.get("persistence", EMPTY).values.get("directory", default)
-    settings = TotemSettings(**values | {"node_id": node_id})
+    key_file = environ.get("COROSYNC_TOTEM_AUTHKEY_FILE")
+    key = None if key_file else values.get("key")
+    settings = TotemSettings(**values | {"node_id": node_id, "key": key})
     return ExecutiveConfig(
         file=report.file,
         node_name=own.name if own else machine.host_name,
@@ -72,7 +80,7 @@ def build_executive(tree: Block, report: Report, machine: Machine, environ: Mapp
         allowed_users=users,
         allowed_groups=groups,
         persistence_directory=persistence or None,
-        key_file=environ.get("COROSYNC_TOTEM_AUTHKEY_FILE") or settings.key_file or AUTHKEY_FILE,
+        key_file=key_file or settings.key_file or AUTHKEY_FILE,
     )
 
 
@@ -98,7 +106,16 @@ def _totem_values(totem: Section, rings: list[Section], unicast: bool, listed: i
         report.error(
             Code.NOT_SUPPORTED, at, totem.obj, "redundant rings are not supported yet", "configure one interface"
         )
+    if values.get("heartbeat_failures_allowed"):
+        message = "heartbeat detection is not supported yet"
+        report.error(Code.NOT_SUPPORTED, totem.place("heartbeat_failures_allowed"), totem.obj, message, "leave it out")
+    if values["transport"] is Transport.UDPU and not unicast:
+        message = "udpu without a nodelist or members: this node finds no other one"
+        report.warning(Code.MISSING, totem.place("transport"), totem.obj, message, "name the nodes in a nodelist")
     _warn_old_words(totem, report)
+    for key in WITHOUT_EFFECT:
+        if key in values and key in totem.pairs:
+            report.warning(Code.IGNORED, totem.pairs[key].key, totem.obj, f"'{key}' has no effect here")
     if "key" in values and "key_file" in values:
         report.warning(Code.IGNORED, totem.place("key"), totem.obj, "'key' has no effect beside 'keyfile'")
         del values["key"]
@@ -265,9 +282,16 @@ def _quorum(section: Section, nodes: tuple[NodeEntry, ...], report: Report) -> Q
             message = f"auto_tie_breaker_node {unknown[0]} is no node of the list"
             report.error(Code.UNKNOWN_REFERENCE, section.place("auto_tie_breaker_node"), section.obj, message)
         values |= {"auto_tie_breaker_node": "", "auto_tie_breaker_ids": breaker}
-    if values.get("last_man_standing") and not values["wait_for_all"]:
-        message = "last_man_standing needs wait_for_all"
-        report.error(Code.CONFLICT, section.place("last_man_standing"), section.obj, message)
+    elif values["auto_tie_breaker"] and not nodes:
+        place = section.place("auto_tie_breaker" if "auto_tie_breaker" in section.pairs else "expected_votes")
+        message = "no node breaks a tie without a nodelist: exactly half of the votes is no quorum"
+        report.warning(
+            Code.NO_PROTECTION, place, section.obj, message, "list the nodes, or auto_tie_breaker_node: an id"
+        )
+    for key, what in (("witness", "a witness"), ("last_man_standing", "last_man_standing")):
+        if values.get(key):
+            message, hint = f"{what} is not supported yet", "three nodes survive the loss of any one"
+            report.error(Code.NOT_SUPPORTED, section.place(key), section.obj, message, hint)
     return QuorumSettings(**values)
 
 

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -12,8 +13,8 @@ import anyio
 import click
 
 from corosync_amf._version import __version__
-from corosync_amf.config import ConfigError, amf_config_file, load_amf, load_executive, render_text
-from corosync_amf.config.authkey import KeyFileError, read_authkey
+from corosync_amf.config import ConfigError, amf_config_file, load_amf, load_executive, parse_amf, render_text
+from corosync_amf.config.authkey import KeyFileError, authkey_of_text, read_authkey
 from corosync_amf.config.machine import machine_facts
 from corosync_amf.config.settings import ExecutiveConfig
 from corosync_amf.connection import SYSTEM_ADDRESS
@@ -83,17 +84,15 @@ def _keep_freed_memory() -> None:
 def _daemon(config_path: Path | None, amf_path: Path | None, development: Path | None, test: bool) -> Daemon:
     try:
         config, warnings = load_executive(config_path, os.environ, machine_facts())
-        cluster, more = load_amf(amf_path, os.environ, nodes=config.node_names)
+        if config.amf_enabled is False:
+            cluster, more = parse_amf("", nodes=config.node_names)
+        else:
+            cluster, more = load_amf(amf_path, os.environ, nodes=config.node_names)
     except ConfigError as error:
         _refuse(render_text(error.problems))
     if warnings or more:
         click.echo(render_text([*warnings, *more]), err=True)
-    key = None
-    if config.totem.secauth and not test:
-        try:
-            key = read_authkey(Path(config.key_file))
-        except KeyFileError as error:
-            _refuse(str(error))
+    key = _key(config) if config.totem.secauth and not test else None
     file, _ = amf_config_file(amf_path, os.environ)
     return Daemon(
         config,
@@ -104,6 +103,15 @@ def _daemon(config_path: Path | None, amf_path: Path | None, development: Path |
         _allowed(config),
         development,
     )
+
+
+def _key(config: ExecutiveConfig) -> bytes:
+    if config.totem.key is not None:
+        return authkey_of_text(config.totem.key)
+    try:
+        return read_authkey(Path(config.key_file))
+    except KeyFileError as error:
+        _refuse(str(error))
 
 
 def _socket_path() -> Path:
@@ -117,12 +125,16 @@ def _allowed(config: ExecutiveConfig) -> ListenerOptions:
     import grp
     import pwd
 
-    try:
-        uids = frozenset(pwd.getpwnam(name).pw_uid for name in config.allowed_users)
-        gids = frozenset(grp.getgrnam(name).gr_gid for name in config.allowed_groups)
-    except KeyError as error:
-        _refuse(f"uidgid: {error.args[0]}")
-    return ListenerOptions(uids=uids, gids=gids)
+    def number(name: str, what: str, look_up: Callable[[str], int]) -> int:
+        try:
+            return int(name) if name.isascii() and name.isdigit() else look_up(name)
+        except KeyError:
+            _refuse(f"{config.file}: error: uidgid: there is no {what} '{name}' on this machine")
+
+    return ListenerOptions(
+        uids=frozenset(number(name, "user", lambda name: pwd.getpwnam(name).pw_uid) for name in config.allowed_users),
+        gids=frozenset(number(name, "group", lambda name: grp.getgrnam(name).gr_gid) for name in config.allowed_groups),
+    )
 
 
 def _has_uvloop() -> bool:

@@ -1,8 +1,10 @@
 """From configuration to the options of each layer. Pure."""
 
 from pathlib import Path
+from zlib import crc32
 
 from corosync_amf.ais import NodeId
+from corosync_amf.config.network import node_id_of
 from corosync_amf.config.settings import ExecutiveConfig, Interface, Provider, Transport
 from corosync_amf.services.amf.model import Cluster
 from corosync_amf.services.clm.engine import ClmSettings
@@ -96,7 +98,14 @@ def log_directory(config: ExecutiveConfig, socket_path: Path) -> Path:
 
 
 def _peers(config: ExecutiveConfig, interface: Interface) -> dict[NodeId, tuple[str, int]]:
-    return {node.node_id: (node.ip_addresses[0], interface.mcast_port) for node in config.nodes}
+    """The other nodes. `member` sections do not say which node id is where: it is guessed, and the first packet of a
+    node that has another one tells."""
+    port = interface.mcast_port
+    if config.nodes:
+        return {node.node_id: (node.ip_addresses[0], port) for node in config.nodes}
+    clear = config.totem.clear_node_high_bit
+    others = [address for address in interface.members if address != interface.bind_address]
+    return {node_id_of(address, clear) or crc32(address.encode()): (address, port) for address in others}
 
 
 def era(stored: int, wall_time: float) -> int:

@@ -84,8 +84,6 @@ def test_two_nodes_need_a_tie_breaker_and_get_one():
     quorum = config(TWO).quorum
     assert (quorum.two_node, quorum.wait_for_all, quorum.auto_tie_breaker) == (True, True, True)
     assert (quorum.auto_tie_breaker_node, quorum.quorum) == ("lowest", 2)
-    quorum = config(TWO + section("quorum", "witness: 10.0.0.9:5500 [fd00::9]:5501")).quorum
-    assert (quorum.witness, quorum.auto_tie_breaker) == ((("10.0.0.9", 5500), ("fd00::9", 5501)), False)
     text = TWO + section("quorum", f"auto_tie_breaker_node: {NODE_B} {NODE_B - 1}")
     assert config(text).quorum.auto_tie_breaker_ids == (NODE_B, NODE_B - 1)
 
@@ -199,6 +197,14 @@ def test_the_key_file_of_the_environment_comes_first():
     assert config(text, COROSYNC_TOTEM_AUTHKEY_FILE="/b/key").key_file == "/b/key"
 
 
+def test_a_key_in_the_file_counts_where_no_key_file_is_named():
+    text = section("totem", "key: secret")
+    found, _ = parse_executive(text, "corosync.conf", LAN, {})
+    assert found.totem.key == "secret"
+    found, _ = parse_executive(text, "corosync.conf", LAN, {"COROSYNC_TOTEM_AUTHKEY_FILE": "/b/key"})
+    assert (found.totem.key, found.key_file) == (None, "/b/key")
+
+
 def test_repeated_sections_continue_and_the_last_value_counts():
     text = section("totem", "token: 900", "join: 60") + section("totem", "token: 800")
     found, problems = parse_executive(text, "corosync.conf", LAN, {})
@@ -254,7 +260,9 @@ def test_repeated_sections_continue_and_the_last_value_counts():
         ),
         (section("quorum", "provider: corosync_votequorum"), "2:11 quorum: votequorum needs a nodelist"),
         (section("quorum", "expected_votes: 3", "two_node: 1"), "3:11 quorum: two_node needs exactly two votes"),
-        (section("quorum", "expected_votes: 3", "last_man_standing: 1"), "3:20 quorum: last_man_standing needs wait"),
+        (section("quorum", "expected_votes: 3", "last_man_standing: 1"), "3:20 quorum: last_man_standing is not sup"),
+        (section("quorum", "expected_votes: 3", "witness: 10.0.0.1:5"), "3:10 quorum: a witness is not supported yet"),
+        (section("totem", "heartbeat_failures_allowed: 2"), "2:29 totem: heartbeat detection is not supported yet"),
         (TWO + section("quorum", "auto_tie_breaker_node: 5"), "12:24 quorum: auto_tie_breaker_node 5 is no node"),
         (section("quorum", "auto_tie_breaker_node: ,"), "2:24 quorum: auto_tie_breaker_node: names no node"),
         (section("quorum", "witness: here"), "2:10 quorum: witness: 'here' is not address:port"),
@@ -275,7 +283,11 @@ def test_what_makes_no_sense_is_refused(text, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (section("totem", "transport: knet"), "2:12 totem: 'knet' is read as udpu"),
+        (nodelist("ring0_addr: 192.168.5.71") + section("totem", "transport: knet"), "8:12 totem: 'knet' is read as"),
+        (section("totem", "transport: udpu"), "2:12 totem: udpu without a nodelist or members: this node finds no"),
+        (section("totem", "send_join: 80"), "2:1 totem: 'send_join' has no effect here"),
+        (section("totem", "rrp_problem_count_threshold: 5"), "2:1 totem: 'rrp_problem_count_threshold' has no effect"),
+        (section("quorum", "expected_votes: 2"), "2:17 quorum: no node breaks a tie without a nodelist"),
         (section("totem", "crypto_hash: sha1"), "2:14 totem: 'sha1' is read as sha256"),
         (section("totem", "vsftype: ykd"), "2:1 totem: 'vsftype' has no effect here"),
         (section("totem", "knet_pmtud_interval: 5"), "2:1 totem: 'knet_pmtud_interval' has no effect here"),

@@ -74,6 +74,27 @@ def test_without_a_usable_key_one_line_says_what_to_do(length: int | None, told:
     assert told in refused.stderr.splitlines()[-1]
 
 
+def test_who_may_use_the_socket_may_be_numbers_and_must_exist(tmp_path: Path) -> None:
+    conf = lonely(tmp_path, 5997)
+    text = conf.read_text()
+    conf.write_text(text + "uidgid {\n\tuid: 1234567\n\tgid: 0\n}\n")
+    words = [sys.executable, "-m", "aisexec", "-t", "-c", str(conf)]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+    conf.write_text(text + "uidgid {\n\tgid: no-such-group\n}\n")
+    refused = start(conf, tmp_path / "sock")
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(f"{conf}: error: uidgid: there is no group 'no-such-group' on this machine\n")
+
+
+def test_with_amf_disabled_its_file_is_not_read(tmp_path: Path) -> None:
+    conf, amf_conf = lonely(tmp_path, 5997), tmp_path / "amf.conf"
+    amf_conf.write_text("what: ever\n")
+    words = [sys.executable, "-m", "aisexec", "-t", "-c", str(conf), "-a", str(amf_conf)]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 1
+    conf.write_text(conf.read_text() + "amf {\n\tmode: disabled\n}\n")
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
 def test_where_there_can_be_no_socket_one_line_says_why(tmp_path: Path) -> None:
     file, long = tmp_path / "file", tmp_path / ("a" * 120)
     file.touch()
