@@ -44,7 +44,7 @@ def aisexec(config: Path | None, amf_config: Path | None, test: bool, developmen
         click.echo("the configuration is in order")
         return
     try:
-        listener = open_log(daemon.config.logging, daemon.config.node_name)
+        listener = open_log(daemon.config.logging, daemon.config.subsystems, daemon.config.node_name)
     except OSError as error:
         _refuse(f"the log cannot be opened: {error}")
     gc.set_threshold(GC_THRESHOLD)
