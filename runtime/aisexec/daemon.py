@@ -164,6 +164,8 @@ class Executive:
     # ---- life
 
     def open(self) -> None:
+        for level, text in wiring.quorum_warnings(self._daemon.config, self._daemon.cluster):
+            log.log(level, "%s", text)
         self._tasks.start_soon(self._remembered.work)
         if self._journal is not None:
             self._tasks.start_soon(self._journal.work)

@@ -1,5 +1,6 @@
 """From configuration to the options of each layer. Pure."""
 
+import logging
 from pathlib import Path
 from zlib import crc32
 
@@ -34,6 +35,23 @@ def quorum_options(config: ExecutiveConfig) -> QuorumOptions:
         tie_breaker=(quorum.auto_tie_breaker_ids or lowest_first) if quorum.auto_tie_breaker else (),
         lease=config.totem.lease,
     )
+
+
+def quorum_warnings(config: ExecutiveConfig, cluster: Cluster) -> list[tuple[int, str]]:
+    """What an operator should know about quorum before a node is lost: level and text of log lines."""
+    quorum = config.quorum
+    if quorum.provider is Provider.NONE and cluster.applications:
+        text = "QUORUM: no votes are counted: every part of a split goes on, each with active components of its own"
+        return [(logging.WARNING, f"{text}; a nodelist or quorum.expected_votes prevents that")]
+    if not quorum.two_node or quorum.two_node_policy == "available":
+        return []  # the latter is warned about where it stands
+    decisive = quorum_options(config).tie_breaker[:1]
+    names = {node.node_id: node.name for node in config.nodes}
+    others = [name for node, name in names.items() if node not in decisive]
+    if not decisive or len(others) != 1:
+        return [(logging.WARNING, "QUORUM: without a tie-breaker the pair survives the loss of neither node")]
+    text = f"QUORUM: the pair survives the loss of {others[0]}, not that of {names.get(decisive[0], decisive[0])}"
+    return [(logging.INFO, f"{text}; three nodes survive that of any one")]
 
 
 def clm_settings(config: ExecutiveConfig, cluster: Cluster) -> ClmSettings:

@@ -5,7 +5,7 @@ import pytest
 from aisexec import wiring
 from aisexec.groups.embedded import EmbeddedOptions
 from aisexec.totem.seal import USUAL, Suite
-from corosync_amf.config import InterfaceAddress, Machine, parse_executive
+from corosync_amf.config import InterfaceAddress, Machine, parse_amf, parse_executive
 
 LAN = Machine(addresses=(InterfaceAddress("eth0", "10.0.0.2", 24), InterfaceAddress("eth1", "fd00::2", 64)))
 KEY = bytes(128)
@@ -41,6 +41,30 @@ def test_members_of_the_old_form_are_the_peers():
 )
 def test_cipher_and_hash_are_those_of_the_file(directives: str, suite: Suite):
     assert options(f"totem {{\n{directives}}}\n").suite == suite
+
+
+PAIR = "nodelist {\nnode {\nring0_addr: 10.0.0.2\nname: a\n}\nnode {\nring0_addr: 10.0.0.3\nname: b\n}\n}\n"
+APPLICATION = "applications:\n  shop: {plugin: 'm:C'}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "amf", "told"),
+    [
+        ("", APPLICATION, ["QUORUM: no votes are counted: every part of a split goes on"]),
+        ("", "", []),
+        (PAIR, "", ["QUORUM: the pair survives the loss of b, not that of a; three nodes"]),
+        (PAIR + "quorum {\nauto_tie_breaker_node: highest\n}\n", "", ["QUORUM: the pair survives the loss of a, not"]),
+        (PAIR + "quorum {\nauto_tie_breaker: no\n}\n", "", ["QUORUM: without a tie-breaker the pair survives the"]),
+        (PAIR + "quorum {\ntwo_node_policy: available\n}\n", "", []),
+        (PAIR.replace("a\n}", "a\nquorum_votes: 2\n}"), "", []),
+    ],
+)
+def test_what_the_cluster_does_not_survive_is_told_at_the_start(text: str, amf: str, told: list[str]):
+    config, _ = parse_executive(text, "corosync.conf", LAN, {})
+    cluster, _ = parse_amf(amf, nodes=("a", "b"))
+    found = [line for _, line in wiring.quorum_warnings(config, cluster)]
+    assert len(found) == len(told)
+    assert all(line.startswith(start) for line, start in zip(found, told, strict=True)), found
 
 
 def test_without_a_key_no_cipher_is_asked_for():
