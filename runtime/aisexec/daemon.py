@@ -9,6 +9,7 @@ All of it runs in callbacks on one event loop; nothing waits but the fence comma
 
 import logging
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -74,7 +75,7 @@ async def run(daemon: Daemon) -> None:
     Raises: TransportError: the network cannot be used as configured; AddressUnusable: another executive runs here, or
         there can be no socket.
     """
-    options = wiring.embedded_options(daemon.config, daemon.key, time.time())
+    options = wiring.embedded_options(daemon.config, daemon.key, time.time(), random.random())
     group = EmbeddedGroup(options)
     async with open_driver() as driver, anyio.create_task_group() as tasks:
         executive = Executive(daemon, group, options.incarnation, driver, tasks)

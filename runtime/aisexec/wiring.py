@@ -71,8 +71,10 @@ def evt_settings(config: ExecutiveConfig) -> EvtSettings:
     return EvtSettings(event.delivery_queue_size, event.delivery_queue_resume, event.retention_max)
 
 
-def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: float) -> EmbeddedOptions:
-    """How this node takes part in the ring; `wall_time` names its incarnation."""
+def embedded_options(
+    config: ExecutiveConfig, key: bytes | None, wall_time: float, chance: float = 0.0
+) -> EmbeddedOptions:
+    """How this node takes part in the ring; `wall_time` names its incarnation, `chance` is drawn from 0..1."""
     totem, interface = config.totem, config.interfaces[0]
     multicast = totem.transport is Transport.UDP
     return EmbeddedOptions(
@@ -105,6 +107,7 @@ def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: floa
             "visit_packets": totem.max_messages,
             "idle_visits": totem.seqno_unchanged_const,
             "fail_receive_visits": totem.fail_recv_const,
+            "join_jitter": totem.send_join * chance,
         },
     )
 

@@ -43,6 +43,11 @@ def test_cipher_and_hash_are_those_of_the_file(directives: str, suite: Suite):
     assert options(f"totem {{\n{directives}}}\n").suite == suite
 
 
+def test_the_first_join_waits_for_some_of_the_time_that_the_file_gives():
+    config, _ = parse_executive("totem {\nsend_join: 80\n}\n", "corosync.conf", LAN, {})
+    assert wiring.embedded_options(config, KEY, 1.0, 0.25).ring["join_jitter"] == 0.02
+
+
 PAIR = "nodelist {\nnode {\nring0_addr: 10.0.0.2\nname: a\n}\nnode {\nring0_addr: 10.0.0.3\nname: b\n}\n}\n"
 APPLICATION = "applications:\n  shop: {plugin: 'm:C'}\n"
 
