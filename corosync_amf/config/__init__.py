@@ -13,7 +13,7 @@ from corosync_amf.config.executive import build_executive
 from corosync_amf.config.files import chosen, read_text
 from corosync_amf.config.network import InterfaceAddress, Machine
 from corosync_amf.config.parsers import parse_with
-from corosync_amf.config.problems import Code, ConfigError, Problem, Report, Severity, render_json, render_text
+from corosync_amf.config.problems import Code, ConfigError, Problem, Report, Severity, render_text
 from corosync_amf.config.settings import ExecutiveConfig
 from corosync_amf.config.syntax import parse_corosync
 from corosync_amf.config.tree import Block
@@ -35,7 +35,6 @@ __all__ = [
     "load_executive",
     "parse_amf",
     "parse_executive",
-    "render_json",
     "render_text",
 ]
 

@@ -147,6 +147,10 @@ class Choice:
     def describe(self) -> str:
         return ", ".join(self.words)
 
+    def word(self, meaning: Any) -> str:
+        """How a file says `meaning`."""
+        return next(word for word, each in self.words.items() if each is meaning)
+
 
 @dataclass(frozen=True)
 class Words:
