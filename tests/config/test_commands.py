@@ -129,6 +129,17 @@ def test_an_existing_key_is_left_alone_unless_forced(tmp_path):
     assert read_authkey(tmp_path / "authkey.old") == first
 
 
+def test_a_link_to_nothing_is_replaced_when_forced_and_a_file_is_no_directory(tmp_path):
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(tmp_path / "nowhere")
+    assert CliRunner().invoke(keygen.command, ["-k", str(link)]).exit_code == 1
+    assert CliRunner().invoke(keygen.command, ["-k", str(link), "--force"]).exit_code == 0
+    assert len(read_authkey(link)) == KEY_BYTES
+    file.touch()
+    done = CliRunner().invoke(keygen.command, ["-k", str(file / "key")])
+    assert (done.exit_code, done.output.splitlines()[-1]) == (1, f"Error: {file}/key: {file} is no directory")
+
+
 def test_a_key_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     done = ais_keygen("-k", str(tmp_path / "file" / "authkey"))
