@@ -22,7 +22,7 @@ from corosync_amf.connection import SYSTEM_ADDRESS
 from .daemon import Daemon, run
 from .groups.sockets import TransportError
 from .ipc import AddressUnusable, ListenerOptions
-from .logs import open_log
+from .logs import open_log, unusable_files
 
 GC_THRESHOLD: Final = 50_000
 """Allocations between two looks of the garbage collector: the hot path makes no cycles."""
@@ -40,6 +40,8 @@ BLOCK_BYTES: Final = 4 * 1024 * 1024
 def aisexec(config: Path | None, amf_config: Path | None, test: bool, development: Path | None) -> None:
     """Run this node's executive until SIGTERM."""
     daemon = _daemon(config, amf_config, development, test)
+    for file in unusable_files(daemon.config.logging, daemon.config.subsystems):
+        _refuse(f"{daemon.config.file}: error: logging: '{file}' cannot be opened for writing")
     if test:
         click.echo("the configuration is in order")
         return

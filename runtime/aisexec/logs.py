@@ -7,12 +7,13 @@ import copy
 import json
 import logging
 import logging.handlers
+import os
 import queue
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, TextIO
 
 from corosync_amf.config.executive_tables import SUBSYSTEMS
 from corosync_amf.config.settings import LogSettings
@@ -133,12 +134,31 @@ class _DroppingQueueHandler(logging.handlers.QueueHandler):
             super().handleError(record)
 
 
+class _Quiet:
+    """A line that cannot be written is lost: there is nowhere to tell it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
+class _ToStream(_Quiet, logging.StreamHandler[TextIO]):
+    pass
+
+
+class _ToFile(_Quiet, logging.FileHandler):
+    pass
+
+
+class _ToSyslog(_Quiet, logging.handlers.SysLogHandler):
+    pass
+
+
 def open_log(
     main: LogSettings, subsystems: Mapping[str, LogSettings], node_name: str
 ) -> logging.handlers.QueueListener:
     """Send the root logger's lines where the settings say. Stop the listener to write what is left.
 
-    Raises: OSError: a log file cannot be opened, or there is no syslog.
+    Raises: OSError: a log file cannot be opened.
     """
     settings = LogSettingsOf(main, subsystems)
     handlers = _handlers(settings)
@@ -150,7 +170,21 @@ def open_log(
     root.setLevel(logging.DEBUG if any(_wants_debug(each) for each in settings) else logging.INFO)
     listener = logging.handlers.QueueListener(lines, *handlers)
     listener.start()
+    if any(each.to_syslog for each in settings) and not os.path.exists(SYSLOG_SOCKET):
+        logging.getLogger("aisexec").warning("LOG: there is no syslog at %s: its lines are lost", SYSLOG_SOCKET)
     return listener
+
+
+def unusable_files(main: LogSettings, subsystems: Mapping[str, LogSettings]) -> list[str]:
+    """The log files that cannot be opened, by what can be known without doing it."""
+    paths = dict.fromkeys(each.logfile for each in LogSettingsOf(main, subsystems) if each.to_logfile and each.logfile)
+    return [path for path in paths if not _may_be_written(path)]
+
+
+def _may_be_written(path: str) -> bool:
+    if os.path.exists(path):
+        return not os.path.isdir(path) and os.access(path, os.W_OK)
+    return os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK)
 
 
 def _wants_debug(settings: LogSettings) -> bool:
@@ -161,13 +195,13 @@ def _handlers(settings: LogSettingsOf) -> list[logging.Handler]:
     """One handler for each place that any line may go to."""
     handlers: list[logging.Handler] = []
     if any(each.to_stderr for each in settings):
-        handlers.append(logging.StreamHandler(sys.stderr))
+        handlers.append(_ToStream(sys.stderr))
         handlers[-1].addFilter(Chosen(settings, lambda each: each.to_stderr, lambda _: "info"))
     for path in dict.fromkeys(each.logfile for each in settings if each.to_logfile and each.logfile):
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        handlers.append(_ToFile(path, encoding="utf-8"))
         handlers[-1].addFilter(Chosen(settings, _to_file(path), lambda each: each.logfile_priority))
     for facility in dict.fromkeys(each.syslog_facility for each in settings if each.to_syslog):
-        handlers.append(logging.handlers.SysLogHandler(SYSLOG_SOCKET, facility=facility))
+        handlers.append(_ToSyslog(SYSLOG_SOCKET, facility=facility))
         handlers[-1].addFilter(Chosen(settings, _to_facility(facility), lambda each: each.syslog_priority))
     return handlers
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aisexec.logs import open_log
+from aisexec import logs
+from aisexec.logs import open_log, unusable_files
 from corosync_amf.config import Machine, parse_executive
 
 
@@ -88,6 +89,24 @@ def test_logfmt_quotes_what_would_be_read_wrongly(tmp_path: Path) -> None:
     assert lines[0] == 'node=node-a level=info msg="CLM: view 7"'
     assert lines[3].startswith('node=node-a level=error msg="it=is \\"so\\"" traceback="Traceback ')
     assert len(lines) == 4
+
+
+def test_without_a_syslog_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logs, "SYSLOG_SOCKET", str(tmp_path / "none"))
+    write("to_syslog: yes\ntimestamp: off")
+    assert "Logging error" not in (told := capsys.readouterr().err)
+    assert told.count(f"node-a warning LOG: there is no syslog at {tmp_path}/none: its lines are lost\n") == 1
+
+
+def test_files_that_will_not_open_are_known_before(tmp_path: Path) -> None:
+    paths = [tmp_path / "new", tmp_path, tmp_path / "no" / "log"]
+    text = "".join(subsystem(name, f"logfile: {path}") for name, path in zip(("AMF", "CLM", "EVT"), paths, strict=True))
+    config, _ = parse_executive(
+        f"logging {{\nto_logfile: yes\nlogfile: {__file__}\n{text}}}\n", "corosync.conf", Machine(), {}
+    )
+    assert unusable_files(config.logging, config.subsystems) == [str(path) for path in paths[1:]]
 
 
 def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:

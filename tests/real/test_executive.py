@@ -95,6 +95,15 @@ def test_with_amf_disabled_its_file_is_not_read(tmp_path: Path) -> None:
     assert subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
+def test_a_log_file_that_will_not_open_is_an_error_of_the_configuration(tmp_path: Path) -> None:
+    conf, log = lonely(tmp_path, 5997), tmp_path / "none" / "log"
+    conf.write_text(conf.read_text() + f"logging {{\n\tto_logfile: yes\n\tlogfile: {log}\n}}\n")
+    words = [sys.executable, "-m", "aisexec", "-t", "-c", str(conf)]
+    refused = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(f"{conf}: error: logging: '{log}' cannot be opened for writing\n")
+
+
 def test_where_there_can_be_no_socket_one_line_says_why(tmp_path: Path) -> None:
     file, long = tmp_path / "file", tmp_path / ("a" * 120)
     file.touch()
