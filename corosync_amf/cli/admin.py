@@ -9,7 +9,7 @@ import click
 from corosync_amf.ais import AdminOperation
 from corosync_amf.errors import TimedOut
 
-from . import NOT_SETTLED
+from . import NO_QUORUM, NOT_SETTLED, code_of
 from .listing import dated
 from .objects import GROUP, INSTANCE, resolve
 
@@ -49,7 +49,9 @@ async def _operate(name: str, operation: AdminOperation, wait: float) -> None:
         dn = resolve(await service.status(), name, PREFERRED.get(operation, ""))
         try:
             await service.admin(dn, operation, timeout=wait)
-        except TimedOut:
+        except TimedOut as error:
+            if code_of(error) == NO_QUORUM:
+                raise  # nothing has begun
             lines = await service.why(dn)
             click.echo(f"{dn}: not settled within {wait:g} s; the operation goes on", err=True)
             for line in lines[-5:]:

@@ -25,7 +25,11 @@ REFRESH: Final = 0.5
 @output_option
 def command(object_: str | None, watch: bool, output: str) -> None:
     """Show what runs where, and whether all is well (exit code 4: degraded, 5: no quorum)."""
-    sys.exit(anyio.run(_show, object_, watch, output))
+    try:
+        sys.exit(anyio.run(_show, object_, watch, output))
+    except KeyboardInterrupt:
+        if not watch:
+            raise
 
 
 async def _show(name: str | None, watch: bool, output: str) -> int:

@@ -239,6 +239,12 @@ async def test_the_commands_for_people_work_on_a_real_cluster(tmp_path: Path) ->
         degraded = await amf("status")
         assert degraded.returncode == 4
         assert (await amf("unlock", "ledger/su1")).returncode == 0
+        for node in subject.cluster.nodes[:2]:
+            await subject.cluster.stop_node(node.name)
+        with anyio.fail_after(15):  # without a time limit of its own it would go on for half a minute
+            alone = await amf("lock", "ledger/su1", "--wait", "1")
+        assert (alone.returncode, alone.stderr) == (5, b"error: no answer in 1.0 s: partition has no quorum\n")
+        assert (await amf("status")).returncode == 5
 
 
 async def test_a_clm_lock_moves_the_work_away_first_and_an_unlock_brings_the_standby_back(tmp_path: Path) -> None:
