@@ -214,7 +214,7 @@ def test_a_message_shows_the_line_the_place_and_the_remedy():
         "/etc/ais/amf.conf:29:32: error: safSu=su2,safSg=sg1,safApp=phone: unknown node 'nod-b'\n"
         "    su2: {rank: 2, node: nod-b, su_failover: true, components: {callserver: {type: callserver}}}\n"
         "                         ^\n"
-        "hint: did you mean 'node-b' or 'node-c'? known: node-a, node-b, node-c"
+        "hint: did you mean 'node-b'? known: node-a, node-b, node-c"
     )
     assert render_text(caught.value.problems) == str(caught.value)
 
