@@ -13,8 +13,10 @@ COMMANDS: Final = {
     "dev": "dev",
     "new": "new",
     "status": "status",
+    "why": "why",
     **{name: name for name in ("ckpt", "clm", "evt", "lck", "log", "msg", "ntf")},
-    **dict.fromkeys(("lock", "unlock", "lock-in", "unlock-in", "shutdown", "swap", "restart", "repaired"), "admin"),
+    **dict.fromkeys(("lock", "unlock", "lock-in", "unlock-in", "shutdown"), "admin"),
+    **dict.fromkeys(("swap", "restart", "adjust", "repaired"), "admin"),
 }
 """Each command's module in this package. A module with one command calls it `command`, else `COMMANDS[name]`."""
 

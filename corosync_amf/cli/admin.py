@@ -1,4 +1,4 @@
-"""`amf lock|unlock|lock-in|unlock-in|shutdown|swap|restart|repaired OBJECT`: AMF's administrative operations."""
+"""`amf lock|unlock|lock-in|unlock-in|shutdown|swap|restart|adjust|repaired OBJECT`: AMF's administrative operations."""
 
 import sys
 from typing import Final
@@ -9,8 +9,9 @@ import click
 from corosync_amf.ais import AdminOperation
 from corosync_amf.errors import TimedOut
 
-from . import NOT_SETTLED
-from .objects import INSTANCE, resolve
+from . import NO_QUORUM, NOT_SETTLED, code_of
+from .listing import dated
+from .objects import GROUP, INSTANCE, resolve
 
 OPERATIONS: Final = {
     "lock": (AdminOperation.LOCK, "Take work away from OBJECT: switched over where it may, else removed."),
@@ -20,14 +21,18 @@ OPERATIONS: Final = {
     "shutdown": (AdminOperation.SHUTDOWN, "Like lock, but let OBJECT finish the work that it has."),
     "swap": (AdminOperation.SI_SWAP, "Let active and standby of the service instance OBJECT change places."),
     "restart": (AdminOperation.RESTART, "Terminate and instantiate OBJECT, with the same work afterwards."),
+    "adjust": (AdminOperation.SG_ADJUST, "Move the service group OBJECT to its preferred assignment."),
     "repaired": (AdminOperation.REPAIRED, "Say that a failed OBJECT is repaired."),
 }
+
+PREFERRED: Final = {AdminOperation.SI_SWAP: INSTANCE, AdminOperation.SG_ADJUST: GROUP}
+SECONDS: Final = click.FloatRange(min=0)
 
 
 def _command(name: str, operation: AdminOperation, text: str) -> click.Command:
     @click.command(name, help=text)
     @click.argument("object_", metavar="OBJECT")
-    @click.option("--wait", default=60.0, show_default=True, help="Seconds to wait for the effect.")
+    @click.option("--wait", type=SECONDS, default=60.0, show_default=True, help="Seconds to wait for the effect.")
     def command(object_: str, wait: float) -> None:
         anyio.run(_operate, object_, operation, wait)
 
@@ -41,14 +46,15 @@ async def _operate(name: str, operation: AdminOperation, wait: float) -> None:
     from corosync_amf.services import amf
 
     async with amf.initialize() as service:
-        prefer = INSTANCE if operation is AdminOperation.SI_SWAP else ""
-        dn = resolve(await service.status(), name, prefer)
+        dn = resolve(await service.status(), name, PREFERRED.get(operation, ""))
         try:
             await service.admin(dn, operation, timeout=wait)
-        except TimedOut:
+        except TimedOut as error:
+            if code_of(error) == NO_QUORUM:
+                raise  # nothing has begun
             lines = await service.why(dn)
             click.echo(f"{dn}: not settled within {wait:g} s; the operation goes on", err=True)
             for line in lines[-5:]:
-                click.echo(f"  {line}", err=True)
+                click.echo(f"  {dated(line)}", err=True)
             sys.exit(NOT_SETTLED)
     click.echo(f"{dn}: {operation.name.lower().replace('_', '-')} done")

@@ -17,12 +17,13 @@ from corosync_amf.config import (
     amf_config_file,
     load_amf,
     load_executive,
-    render_json,
     render_text,
 )
 from corosync_amf.errors import InvalidParam
 from corosync_amf.plugins import find
 from corosync_amf.services.amf.model import Cluster, Index
+
+from .listing import FOR_PROGRAMS, as_data, is_data
 
 EXAMPLE_NODES: Final = ("node-a", "node-b", "node-c")
 
@@ -60,12 +61,15 @@ def check_imports(cluster: Cluster, file: str) -> list[Problem]:
 
 
 def known_nodes(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the nodelist's names, or some examples where there is none (or no usable corosync.conf)."""
+    """Return the nodelist's names, or some examples where there is none; a corosync.conf with errors is told of."""
     from corosync_amf.config.machine import machine_facts
 
     try:
         config, _ = load_executive(None, environ, machine_facts())
-    except ConfigError:
+    except ConfigError as error:
+        file = error.problems[0].file
+        examples = ", ".join(EXAMPLE_NODES)
+        click.echo(f"{file}: cannot be used (see aisexec -t); nodes are taken to be {examples}", err=True)
         return EXAMPLE_NODES
     return tuple(node.name for node in config.nodes) or EXAMPLE_NODES
 
@@ -93,7 +97,9 @@ def summary(cluster: Cluster) -> str:
 
 @click.command(name="check")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", *FOR_PROGRAMS]), default="text", show_default=True, help="Form of it."
+)
 @click.option("--import", "imports", is_flag=True, help="Also import every plugin.")
 def command(file: Path | None, output: str, imports: bool) -> None:
     """Validate FILE (default: the environment's amf.conf, ./amf.conf, /etc/ais/amf.conf).
@@ -111,8 +117,9 @@ def command(file: Path | None, output: str, imports: bool) -> None:
     except ConfigError as error:
         problems = list(error.problems)
     failed = any(problem.severity is Severity.ERROR for problem in problems)
-    if output == "json":
-        click.echo(msgspec.json.format(render_json(problems), indent=2))
+    if is_data(output):
+        if problems or output != "jsonl":
+            click.echo(as_data(output, msgspec.to_builtins(problems)))
     else:
         if problems:
             click.echo(render_text(problems), err=True)

@@ -50,9 +50,12 @@ def command(amf_conf: Path, nodes: int, token: int, directory: Path | None, logs
     Keys kill and freeze what is active, and show how long the failover took, and where the time went.
     """
     try:
-        load_amf(amf_conf, os.environ, nodes=NODE_NAMES[:nodes])
+        cluster, _ = load_amf(amf_conf, os.environ, nodes=NODE_NAMES[:nodes])
     except ConfigError as error:
         click.echo(render_text(error.problems), err=True)
+        sys.exit(1)
+    if not any(application.service_instances for application in cluster.applications):
+        click.echo(f"error: {amf_conf} has no application with any work", err=True)
         sys.exit(1)
     place = directory.absolute() if directory else None
     error_text = anyio.run(_develop, amf_conf.absolute(), nodes, token, place, logs)

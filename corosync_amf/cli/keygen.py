@@ -1,5 +1,6 @@
 """`ais-keygen`: make the key that the nodes of a cluster share."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,11 @@ def write_key(path: Path, key: bytes, *, force: bool = False) -> None:
 
     Raises: FileExistsError: there is one and `force` is false. OSError: it cannot be written.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if force and path.exists():
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, f"{path.parent} is no directory") from None
+    if force and os.path.lexists(path):
         path.rename(path.with_name(path.name + ".old"))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
     try:
@@ -38,7 +42,7 @@ def write_key(path: Path, key: bytes, *, force: bool = False) -> None:
         os.close(directory)
 
 
-@click.command(name="ais-keygen")
+@click.command(name="ais-keygen", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-k", "file", type=click.Path(path_type=Path, dir_okay=False), help=f"Key file instead of {DEFAULT_FILE}."
 )

@@ -1,6 +1,7 @@
 """What the commands of services print: rows as a table, or the same as data for programs."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -9,6 +10,7 @@ import click
 
 FOR_PEOPLE: Final = ("table", "wide")
 FOR_PROGRAMS: Final = ("json", "jsonl", "yaml")
+_EPOCH: Final = re.compile(r"[0-9]+\.[0-9]{3}")
 output_option = click.option(
     "-o",
     "--output",
@@ -98,6 +100,12 @@ def when(time: float | None) -> str:
         return datetime.fromtimestamp(time).isoformat(" ", "milliseconds")
     except (OverflowError, ValueError, OSError):
         return f"{time:.0f}"
+
+
+def dated(line: str) -> str:
+    """A line of an object's history: the seconds since the epoch at its beginning as `when`; any other as it is."""
+    begin, _, rest = line.partition(" ")
+    return f"{when(float(begin))}  {rest}" if _EPOCH.fullmatch(begin) else line
 
 
 def _cell(value: Any) -> str:

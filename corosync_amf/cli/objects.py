@@ -8,6 +8,8 @@ from corosync_amf.services.amf.names import Names, paths_of
 
 INSTANCE: Final = "safSi="
 """Prefer a service instance to a service group of the same name."""
+GROUP: Final = "safSg="
+"""The other way round."""
 
 
 def known(status: Status) -> list[Dn]:

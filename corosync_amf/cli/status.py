@@ -25,7 +25,11 @@ REFRESH: Final = 0.5
 @output_option
 def command(object_: str | None, watch: bool, output: str) -> None:
     """Show what runs where, and whether all is well (exit code 4: degraded, 5: no quorum)."""
-    sys.exit(anyio.run(_show, object_, watch, output))
+    try:
+        sys.exit(anyio.run(_show, object_, watch, output))
+    except KeyboardInterrupt:
+        if not watch:
+            raise
 
 
 async def _show(name: str | None, watch: bool, output: str) -> int:
@@ -33,10 +37,10 @@ async def _show(name: str | None, watch: bool, output: str) -> int:
 
     async with amf.initialize() as service:
         while True:
-            status = await service.status()
+            status = whole = await service.status()
             if name is not None:
-                status = await service.status(resolve(status, name, INSTANCE))
-            text = as_data(output, plain(status)) if is_data(output) else as_table(status)
+                status = await service.status(resolve(whole, name, INSTANCE))
+            text = as_data(output, plain(status)) if is_data(output) else as_table(status, whole)
             if not watch:
                 click.echo(text)
                 return exit_code(status)
@@ -61,23 +65,28 @@ def plain(value: Any) -> Any:
     return value.name if isinstance(value, IntEnum) else value
 
 
-def as_table(status: Status) -> str:
-    """Service instances first, then the units and where they are, then what is going on."""
-    cluster = status.cluster
-    members = sum(node.node_id is not None for node in status.nodes)
+def as_table(status: Status, whole: Status | None = None) -> str:
+    """Service instances first, then the units and where they are, then what is going on.
+
+    When `status` is that of one object, `whole` tells of the cluster, and where the units are.
+    """
+    whole = whole or status
+    cluster = whole.cluster
+    members = sum(node.node_id is not None for node in whole.nodes)
     lines = [
-        f"cluster {'quorate' if cluster.quorate else 'NO QUORUM'}, {members} of {len(status.nodes)} nodes: "
-        + ", ".join(f"{node.name}{'' if node.node_id is not None else ' (down)'}" for node in status.nodes),
-        "",
+        f"cluster {'quorate' if cluster.quorate else 'NO QUORUM'}, {members} of {len(whole.nodes)} nodes: "
+        + ", ".join(f"{node.name}{'' if node.node_id is not None else ' (down)'}" for node in whole.nodes),
     ]
-    rows = [("SERVICE INSTANCE", "STATE", "ACTIVE", "STANDBY")]
+    rows: list[tuple[str, ...]] = [("SERVICE INSTANCE", "STATE", "ACTIVE", "STANDBY")]
     for instance in status.instances:
-        where = ["+".join(_place(status, su) for su in sus) or "-" for sus in (instance.active, instance.standby)]
+        where = ["+".join(_place(whole, su) for su in sus) or "-" for sus in (instance.active, instance.standby)]
         rows.append((short(instance.dn), _word(instance.assignment.name), where[0], where[1]))
-    lines += [*aligned(rows), ""]
-    rows = [("UNIT", "NODE", "ADMIN", "PRESENCE", "READINESS", "RESTARTS")]  # type: ignore[list-item]
-    rows += [_unit_row(unit) for unit in status.units]  # type: ignore[misc]
-    lines += aligned(rows)
+    if status is whole or status.instances:
+        lines += ["", *aligned(rows)]
+    rows = [("UNIT", "NODE", "ADMIN", "PRESENCE", "READINESS", "RESTARTS")]
+    rows += [_unit_row(unit) for unit in status.units]
+    if status is whole or status.units:
+        lines += ["", *aligned(rows)]
     doing = [f"  {short(component.dn)}: {component.doing}" for component in status.components if component.doing]
     doing += [f"  {short(operation.dn)}: {operation.operation.name.lower()} {operation.waits_for}".rstrip()
               for operation in status.operations]  # fmt: skip

@@ -13,10 +13,11 @@ from corosync_amf.config.executive import build_executive
 from corosync_amf.config.files import chosen, read_text
 from corosync_amf.config.network import InterfaceAddress, Machine
 from corosync_amf.config.parsers import parse_with
-from corosync_amf.config.problems import Code, ConfigError, Problem, Report, Severity, render_json, render_text
+from corosync_amf.config.problems import Code, ConfigError, Problem, Report, Severity, render_text
+from corosync_amf.config.sections import read_sections
 from corosync_amf.config.settings import ExecutiveConfig
 from corosync_amf.config.syntax import parse_corosync
-from corosync_amf.config.tree import Block
+from corosync_amf.config.tree import Block, Pair
 from corosync_amf.services.amf.model import Cluster
 
 __all__ = [
@@ -35,7 +36,6 @@ __all__ = [
     "load_executive",
     "parse_amf",
     "parse_executive",
-    "render_json",
     "render_text",
 ]
 
@@ -93,12 +93,27 @@ def load_executive(
     tree = parse_with(environ.get("COROSYNC_DEFAULT_CONFIG_IFACE", ""), file, text, report)
     pairs, problems = list(tree.pairs), []
     for extra in sorted((file.parent / "uidgid.d").glob("[!.]*")):
-        extra_text = read_text(extra)
-        other = Report(str(extra), extra_text)
-        pairs += [pair for pair in parse_corosync(extra_text, other).pairs if pair.key.value == "uidgid"]
-        other.raise_errors()
-        problems += other.problems
+        found, more = _users(extra)
+        pairs += found
+        problems += more
     return _executive(Block(tuple(pairs)), report, machine, environ), [*report.problems, *problems]
+
+
+def _users(file: Path) -> tuple[list[Pair], list[Problem]]:
+    """The uidgid sections of a file of uidgid.d, each directive once, and the warnings about it."""
+    text = read_text(file)
+    report = Report(str(file), text)
+    tree = parse_corosync(text, report)
+    users = [pair for pair in tree.pairs if pair.key.value == "uidgid" and isinstance(pair.value, Block)]
+    for pair in tree.pairs:
+        if pair not in users:
+            report.error(Code.UNKNOWN_SECTION, pair.key, "", "only uidgid sections stand in this directory")
+    read_sections(Block(tuple(users)), report)
+    report.raise_errors()
+    last = [{inner.key.value: inner for inner in pair.value.pairs} for pair in users if isinstance(pair.value, Block)]
+    return [
+        Pair(pair.key, Block(tuple(each.values()))) for pair, each in zip(users, last, strict=True)
+    ], report.problems
 
 
 def parse_executive(

@@ -36,8 +36,8 @@ from corosync_amf.services.amf.model import (
 TOP_LEVEL: Final = ("schema", "cluster", "nodes", "node_groups", "types", "applications")
 HEALTHCHECK_KEY_BYTES_MAX: Final = 32
 UNITS_MAX: Final = 1000
-_CLC: Final = ("instantiate", "terminate", "cleanup", "am_start", "am_stop")
-_CALLBACKS: Final = ("csi_set", "csi_remove", "terminate_callback")
+CLC: Final = ("instantiate", "terminate", "cleanup", "am_start", "am_stop")
+CALLBACKS: Final = ("csi_set", "csi_remove", "terminate_callback")
 
 
 @dataclass(frozen=True)
@@ -271,9 +271,9 @@ class Builder(Reading):
             values["category"] = reduce(or_, values["category"], Category(0))
         clc = values.setdefault("clc_timeout", _default(Component, "clc_timeout"))
         callback = values.setdefault("callback_timeout", _default(Component, "callback_timeout"))
-        for key in _CLC:
+        for key in CLC:
             values.setdefault(f"{key}_timeout", clc)
-        for key in _CALLBACKS:
+        for key in CALLBACKS:
             values.setdefault(f"{key}_timeout", callback)
         for key in ("proxy_csi", "container_csi"):
             if key in values:

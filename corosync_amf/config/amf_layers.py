@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from corosync_amf.config.amf_tables import ENTITIES
+from corosync_amf.config.amf_tables import APPLICATION, ENTITIES
 from corosync_amf.config.problems import Code, Report
 from corosync_amf.config.schema import unknown_key
 from corosync_amf.config.tree import Block, Items, Pair, Text, Value, nearest
@@ -73,7 +73,8 @@ class Layers:
             if name not in self.types:
                 known = [key for key, pair in self.types.items() if kind_of(pair) == kind]
                 message = f"unknown type '{name}'"
-                report.error(Code.UNKNOWN_REFERENCE, reference.at, obj, message, nearest(name, known))
+                hint = nearest(name, known) or f"no type of this kind ({kind}) is described under 'types:'"
+                report.error(Code.UNKNOWN_REFERENCE, reference.at, obj, message, hint)
                 break
             if name in seen:
                 message = f"type '{name}' extends itself: {' -> '.join([*seen, name])}"
@@ -177,5 +178,9 @@ def expand_minimal(app: Pair, report: Report, obj: str) -> Block:
     group = mapping("service_groups", mapping(app.key.value, own.get("redundancy_model"), units))
     csis = mapping("csis", mapping(app.key.value, own.get("attributes")))
     instance = mapping("service_instances", mapping(app.key.value, csis))
-    rest = tuple(p for p in block.pairs if p.key.value not in (*MINIMAL_KEYS, "plugin", "command"))
+    rest = tuple(p for p in block.pairs if p.key.value in APPLICATION.options)
+    for pair in block.pairs:
+        known = (start.key.value, *MINIMAL_KEYS, *APPLICATION.options)
+        if pair.key.value not in known:
+            unknown_key(pair, known, report, obj, "attribute")
     return Block((*rest, group, instance), block.line, block.column)

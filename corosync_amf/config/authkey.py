@@ -1,5 +1,6 @@
 """The cluster's key file."""
 
+import hashlib
 import stat
 from pathlib import Path
 from typing import Final
@@ -30,3 +31,8 @@ def read_authkey(path: Path) -> bytes:
         found = f"{len(key)} bytes" if len(key) < KEY_BYTES else f"more than {KEY_BYTES} bytes"
         raise KeyFileError(f"{path}: has {found} instead of {KEY_BYTES}; make a new one with ais-keygen")
     return key
+
+
+def authkey_of_text(text: str) -> bytes:
+    """Return the key, 128 bytes, that `totem.key` stands for; every node must have the same text."""
+    return hashlib.shake_256(b"corosync-amf totem.key" + text.encode()).digest(KEY_BYTES)

@@ -10,6 +10,7 @@ from typing import Final
 
 from corosync_amf.ais import Dn, RedundancyModel
 from corosync_amf.config.amf_reading import Places
+from corosync_amf.config.amf_tables import CAPABILITIES, CATEGORIES, MODELS
 from corosync_amf.config.problems import Code, Severity
 from corosync_amf.services.amf.model import Capability, Category, Index
 
@@ -38,6 +39,7 @@ def findings(index: Index, places: Places) -> list[Finding]:
     for rule in (
         units_are_within_their_groups_nodes,
         units_have_components,
+        instances_have_work,
         components_can_be_started,
         every_csi_finds_a_component,
         capabilities_allow_the_model,
@@ -59,12 +61,13 @@ def not_supported_yet(index: Index) -> list[Finding]:
     found: list[Finding] = []
     for dn, group in index.groups.items():
         if group.redundancy_model is not RedundancyModel.TWO_N:
-            message = f"redundancy model {group.redundancy_model.name.lower()} is not supported yet"
+            message = f"redundancy model {MODELS.word(group.redundancy_model)} is not supported yet"
             found.append(Finding(E, Code.NOT_SUPPORTED, dn, "redundancy_model", message, "supported: 2n"))
     for dn, component in index.components.items():
         if component.category is not Category.SA_AWARE:
-            message = f"component category {component.category.name or 'none'} is not supported yet"
-            found.append(Finding(E, Code.NOT_SUPPORTED, dn, "category", message.lower(), "supported: sa-aware"))
+            words = " ".join(CATEGORIES.word(each) for each in component.category) or "none"
+            message = f"component category {words} is not supported yet"
+            found.append(Finding(E, Code.NOT_SUPPORTED, dn, "category", message, "supported: sa-aware"))
     for dn, unit in index.units.items():
         if unit.is_external:
             message = "external service units are not supported yet"
@@ -99,6 +102,15 @@ def units_have_components(index: Index) -> list[Finding]:
         if not group.units
     ]
     return empty + bare
+
+
+def instances_have_work(index: Index) -> list[Finding]:
+    message, hint = "a service instance without CSIs is never assigned", "leave 'csis' out for one named as the SI"
+    return [
+        Finding(W, Code.MISSING, dn, "csis", message, hint)
+        for dn, instance in index.instances.items()
+        if not instance.csis
+    ]
 
 
 def components_can_be_started(index: Index) -> list[Finding]:
@@ -140,8 +152,8 @@ def capabilities_allow_the_model(index: Index) -> list[Finding]:
                 wrong = "is not active and standby at the same time"
             else:
                 continue
-            word = cs_type.capability.name.lower()
-            message = f"capability {word} for type '{cs_type.name}' {wrong}, which {model.name.lower()} needs"
+            word = CAPABILITIES.word(cs_type.capability)
+            message = f"capability {word} for type '{cs_type.name}' {wrong}, which {MODELS.word(model)} needs"
             found.append(Finding(E, Code.CONFLICT, dn, "capability", message))
     return found
 

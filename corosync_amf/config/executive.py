@@ -35,6 +35,12 @@ from corosync_amf.config.tree import Block, Text
 PERSISTENCE_DIRECTORY: Final = "/var/lib/corosync-amf"
 AUTHKEY_FILE: Final = "/etc/ais/authkey"
 DEFAULT_PORT: Final = 5405
+WITHOUT_EFFECT: Final = (
+    *("miss_count_const", "max_network_delay"),
+    *("rrp_problem_count_timeout", "rrp_problem_count_threshold", "rrp_problem_count_mcast_threshold"),
+    *("rrp_token_expired_timeout", "rrp_autorecovery_check_timeout"),
+)
+"""Directives of totem that are checked and then not used: what they tune is done in another way, or not yet."""
 
 
 def build_executive(tree: Block, report: Report, machine: Machine, environ: Mapping[str, str]) -> ExecutiveConfig:
@@ -51,12 +57,15 @@ def build_executive(tree: Block, report: Report, machine: Machine, environ: Mapp
     node_id = own.node_id if own else _node_id(totem, values, interfaces, report)
     _check_security(totem, values, interfaces, report)
     quorum = _quorum(sections.get("quorum", Section("quorum")), nodes, report)
+    _check_times(totem, values, report)
     _check_consensus(totem, values, len(nodes) or quorum.expected_votes, report)
     logging, subsystems = _logging(sections.get("logging", Section("logging")), report)
     users, groups = _uidgid(sections["uidgid"].nested["uidgid"])
     default = PERSISTENCE_DIRECTORY if machine.may_persist else ""
     persistence = sections.get("persistence", EMPTY).values.get("directory", default)
-    settings = TotemSettings(**values | {"node_id": node_id})
+    key_file = environ.get("COROSYNC_TOTEM_AUTHKEY_FILE")
+    key = None if key_file else values.get("key")
+    settings = TotemSettings(**values | {"node_id": node_id, "key": key})
     return ExecutiveConfig(
         file=report.file,
         node_name=own.name if own else machine.host_name,
@@ -72,7 +81,7 @@ def build_executive(tree: Block, report: Report, machine: Machine, environ: Mapp
         allowed_users=users,
         allowed_groups=groups,
         persistence_directory=persistence or None,
-        key_file=environ.get("COROSYNC_TOTEM_AUTHKEY_FILE") or settings.key_file or AUTHKEY_FILE,
+        key_file=key_file or settings.key_file or AUTHKEY_FILE,
     )
 
 
@@ -93,12 +102,21 @@ def _totem_values(totem: Section, rings: list[Section], unicast: bool, listed: i
     values.setdefault("consensus", round(1.2 * token, 6))
     threshold = values.get("rrp_problem_count_threshold", 10)
     values.setdefault("rrp_problem_count_mcast_threshold", 10 * threshold)
-    if len(rings) > 1 or (values["rrp_mode"] is not RedundantRing.NONE and "rrp_mode" in totem.pairs):
-        at = rings[1].at if len(rings) > 1 else totem.place("rrp_mode")
+    if len(rings) > 1 or values["rrp_mode"] is not RedundantRing.NONE:
+        at = rings[1].at if len(rings) > 1 else totem.place_of_any("rrp_mode", "link_mode")
         report.error(
             Code.NOT_SUPPORTED, at, totem.obj, "redundant rings are not supported yet", "configure one interface"
         )
+    if values.get("heartbeat_failures_allowed"):
+        message = "heartbeat detection is not supported yet"
+        report.error(Code.NOT_SUPPORTED, totem.place("heartbeat_failures_allowed"), totem.obj, message, "leave it out")
+    if values["transport"] is Transport.UDPU and not unicast:
+        message = "udpu without a nodelist or members: this node finds no other one"
+        report.warning(Code.MISSING, totem.place("transport"), totem.obj, message, "name the nodes in a nodelist")
     _warn_old_words(totem, report)
+    for key in WITHOUT_EFFECT:
+        if key in values and key in totem.pairs:
+            report.warning(Code.IGNORED, totem.pairs[key].key, totem.obj, f"'{key}' has no effect here")
     if "key" in values and "key_file" in values:
         report.warning(Code.IGNORED, totem.place("key"), totem.obj, "'key' has no effect beside 'keyfile'")
         del values["key"]
@@ -140,12 +158,32 @@ def _check_security(
     report.error(Code.INSECURE, totem.place("secauth"), totem.obj, message, hint)
 
 
+def _check_times(totem: Section, values: Mapping[str, Any], report: Report) -> None:
+    """What the ring needs to turn at all: each wait is shorter than the one that it is part of."""
+    for short, default, least_ms, long, given in (
+        ("token_retransmit", 0.0, 2, "token", ("token_retransmit", "token_retransmits_before_loss_const", "token")),
+        ("hold", 0.0, 1, "token_retransmit", ("hold", "token_retransmit")),
+        ("join", TotemSettings().join, 1, "consensus", ("join", "consensus")),
+    ):
+        length, limit = values.get(short, default), values[long]
+        told = ""
+        if length * 1000 < least_ms:
+            told = f"{short} would be {length * 1000:g} ms, the least is {least_ms} ms"
+        elif length >= limit:
+            told = f"{short} ({length * 1000:g} ms) must be below {long} ({limit * 1000:g} ms)"
+        if told:
+            key = next((key for key in given if key in totem.pairs), short)
+            report.error(Code.CONFLICT, totem.place(key), totem.obj, told, f"leave {key} out")
+            return  # the others may only follow from it
+
+
 def _check_consensus(totem: Section, values: Mapping[str, Any], nodes: int, report: Report) -> None:
-    least = round(1.2 * values["token"], 6)
-    if values["consensus"] >= least or nodes == 1:
+    token, consensus = values["token"], values["consensus"]
+    least = token if nodes == 1 else round(1.2 * token, 6)
+    if consensus >= least:
         return
-    message = f"consensus is below 1.2 x token ({least * 1000:g} ms)"
-    tell = report.warning if nodes == 2 else report.error
+    message = f"consensus is below {'' if nodes == 1 else '1.2 x '}token ({least * 1000:g} ms)"
+    tell = report.warning if nodes == 2 and consensus >= token else report.error
     tell(Code.CONFLICT, totem.place("consensus"), totem.obj, message, "leave it out")
 
 
@@ -170,7 +208,7 @@ def _interface(
     ring = values.setdefault("ring", position)
     if ring != position:
         message = f"ring {ring} stands where ring {position} is expected"
-        report.error(Code.CONFLICT, section.place("ringnumber"), section.obj, message)
+        report.error(Code.CONFLICT, section.place_of_any("ringnumber", "linknumber"), section.obj, message)
     bind = _bind_address(section, position, own, machine, report)
     parsed = parse_address(bind)
     values["bind_address"] = bind
@@ -265,9 +303,16 @@ def _quorum(section: Section, nodes: tuple[NodeEntry, ...], report: Report) -> Q
             message = f"auto_tie_breaker_node {unknown[0]} is no node of the list"
             report.error(Code.UNKNOWN_REFERENCE, section.place("auto_tie_breaker_node"), section.obj, message)
         values |= {"auto_tie_breaker_node": "", "auto_tie_breaker_ids": breaker}
-    if values.get("last_man_standing") and not values["wait_for_all"]:
-        message = "last_man_standing needs wait_for_all"
-        report.error(Code.CONFLICT, section.place("last_man_standing"), section.obj, message)
+    elif values["auto_tie_breaker"] and expected and not nodes:
+        place = section.place("auto_tie_breaker" if "auto_tie_breaker" in section.pairs else "expected_votes")
+        message = "no node breaks a tie without a nodelist: exactly half of the votes is no quorum"
+        report.warning(
+            Code.NO_PROTECTION, place, section.obj, message, "list the nodes, or auto_tie_breaker_node: an id"
+        )
+    for key, what in (("witness", "a witness"), ("last_man_standing", "last_man_standing")):
+        if values.get(key):
+            message, hint = f"{what} is not supported yet", "three nodes survive the loss of any one"
+            report.error(Code.NOT_SUPPORTED, section.place(key), section.obj, message, hint)
     return QuorumSettings(**values)
 
 
@@ -291,7 +336,8 @@ def _logging(section: Section, report: Report) -> tuple[LogSettings, dict[str, L
         sections.append((inner, subsystems[name]))
     for where, found in sections:
         if found.to_logfile and not found.logfile:
-            report.error(Code.MISSING, where.place("to_logfile"), where.obj, "to_logfile needs a logfile")
+            at = where.place_of_any("to_logfile", "to_file")
+            report.error(Code.MISSING, at, where.obj, "to_logfile needs a logfile")
     return settings, subsystems
 
 

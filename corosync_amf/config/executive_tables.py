@@ -86,7 +86,11 @@ TOTEM: Final = Table(
     [
         Option("version", Integer(2, 2), "protocol version of the file"),
         Option("cluster_name", Word(255), "nodes of another name cannot join"),
-        Option("transport", Choice({"udpu": Transport.UDPU, "udp": Transport.UDP}, {"knet": Transport.UDPU}), "how"),
+        Option(
+            "transport",
+            Choice({"udpu": Transport.UDPU, "udp": Transport.UDP}, {"knet": Transport.UDPU}),
+            "unicast or multicast",
+        ),
         Option("nodeid", Integer(1), "this node's number", field_name="node_id"),
         Option("clear_node_high_bit", Flag(), "clears bit 31 of an automatic nodeid"),
         Option("secauth", Flag(), "authenticate and encrypt all packets"),

@@ -87,7 +87,7 @@ class Integer:
             raise Bad(f"'{text}' is not a whole number", f"allowed: {self.describe()}")
         number = int(text)
         if not self.low <= number <= self.high:
-            raise Bad(f"{number} is out of range", f"allowed: {self.describe()}")
+            raise Bad(f"{number} is out of range", f"allowed: {self.low}..{self.high}")
         return number
 
     def describe(self) -> str:
@@ -108,7 +108,8 @@ class Milliseconds:
             raise Bad(f"'{text}' is not a time", "milliseconds, or a number with a unit: 250ms, 5s, 2min")
         milliseconds = float(match[1]) * _UNITS[match[2]]
         if not self.low <= milliseconds <= self.high:
-            raise Bad(f"'{text}' is out of range", f"allowed: {self.describe()}")
+            allowed = f"{self.low}..{self.high} ms" if milliseconds > self.high else self.describe()
+            raise Bad(f"'{text}' is out of range", f"allowed: {allowed}")
         return milliseconds / 1000
 
     def describe(self) -> str:
@@ -145,6 +146,10 @@ class Choice:
 
     def describe(self) -> str:
         return ", ".join(self.words)
+
+    def word(self, meaning: Any) -> str:
+        """How a file says `meaning`."""
+        return next(word for word, each in self.words.items() if each is meaning)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def parse_address(text: str) -> Address | None:
 
 def is_local(address: Address, machine: Machine) -> bool:
     """Whether this machine has the address; every loopback address is."""
-    return address.is_loopback or any(parse_address(own.address) == address for own in machine.addresses)
+    plain = parse_address(str(address).partition("%")[0])  # fe80::1%eth0 names its interface
+    return address.is_loopback or any(parse_address(own.address) == plain for own in machine.addresses)
 
 
 def bound_address(text: str, machine: Machine) -> str | None:
@@ -53,14 +54,13 @@ def bound_address(text: str, machine: Machine) -> str | None:
     wanted = parse_address(text)
     if wanted is None:
         return None
-    for own in machine.addresses:
-        if parse_address(own.address) == wanted:
-            return str(wanted)
+    if is_local(wanted, machine) and not wanted.is_loopback:
+        return str(wanted)
     for own in machine.addresses:
         interface = ip_interface(f"{own.address}/{own.prefix_length}")
         if interface.version == 4 and interface.network.network_address == wanted:
             return own.address
-    return str(wanted) if wanted.is_loopback else None
+    return str(wanted) if is_local(wanted, machine) else None
 
 
 def resolve(name: str, machine: Machine, ip_version: str) -> str | None:

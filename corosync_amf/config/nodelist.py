@@ -26,6 +26,9 @@ def read_nodes(
             if ip is None:
                 at = section.place("ring0_addr" if address == addresses[0] else "ring1_addr")
                 report.error(Code.ADDRESS, at, section.obj, f"'{address}' is neither an address nor a known host name")
+        if "ring1_addr" in section.pairs:
+            message, hint = "redundant rings are not supported yet", "leave ring1_addr out"
+            report.error(Code.NOT_SUPPORTED, section.pairs["ring1_addr"].key, section.obj, message, hint)
         by_address = parse_address(addresses[0]) is not None
         node_id = section.values.get("node_id")
         if node_id is None and by_address:
@@ -45,6 +48,8 @@ def read_nodes(
                 quorum_votes=section.values.get("quorum_votes", 1),
             )
         )
+    if len(nodes) == len(listed):
+        _one_family(listed, tuple(nodes), report)
     return tuple(nodes)
 
 
@@ -54,6 +59,29 @@ def _unique(section: Section, key: str, value: object, taken: dict[object, str],
         report.error(Code.DUPLICATE, section.place(key), section.obj, message)
     elif value is not None:
         taken[value] = section.obj
+
+
+def _one_family(listed: list[Section], nodes: tuple[NodeEntry, ...], report: Report) -> None:
+    """All nodes must be reachable from one socket."""
+    parsed = [parse_address(node.ip_addresses[0]) for node in nodes]
+    for section, address in zip(listed, parsed, strict=True):
+        first = parsed[0]
+        if address and first and address.version != first.version:
+            message = f"{address} is of another family than {first}, the address of the first node"
+            hint = "totem.ip_version says how names are resolved"
+            report.error(Code.ADDRESS, section.place("ring0_addr"), section.obj, message, hint)
+
+
+def _check_is_here(
+    node: NodeEntry, here: list[NodeEntry], listed: list[Section], machine: Machine, report: Report
+) -> None:
+    """A node that was found by its name must have its address on this machine."""
+    if node in here or not node.ip_addresses[0]:
+        return
+    section = next(each for each in listed if each.values.get("ring0_addr") == node.addresses[0])
+    known = ", ".join(f"{own.address} ({own.interface})" for own in machine.addresses)
+    message = f"this node is {node.name} by its host name, and has no address {node.ip_addresses[0]}"
+    report.error(Code.ADDRESS, section.place("ring0_addr"), section.obj, message, f"its addresses: {known}")
 
 
 def own_node(
@@ -71,6 +99,7 @@ def own_node(
         here,
     ):
         if len(found) == 1:
+            _check_is_here(found[0], here, listed, machine, report)
             return found[0]
     if report.has_errors:
         return None

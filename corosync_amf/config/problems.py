@@ -93,6 +93,10 @@ class Report:
     def has_errors(self) -> bool:
         return any(problem.severity is Severity.ERROR for problem in self._problems.values())
 
+    def has(self, code: Code) -> bool:
+        """Whether anything of this kind was reported."""
+        return any(problem.code is code for problem in self._problems.values())
+
     def error(self, code: Code, at: Place | None, obj: str, message: str, hint: str = "") -> None:
         self._add(Severity.ERROR, code, at, obj, message, hint)
 
@@ -124,11 +128,6 @@ class Report:
 def render_text(problems: Iterable[Problem]) -> str:
     """Return the problems as people read them: place, message, the line with a caret, the hint."""
     return "\n".join(_paragraph(problem) for problem in problems)
-
-
-def render_json(problems: Iterable[Problem]) -> str:
-    """Return the problems as a JSON array of objects."""
-    return msgspec.json.encode(list(problems)).decode()
 
 
 def _paragraph(problem: Problem) -> str:

@@ -24,6 +24,10 @@ class Section:
         """Where the directive's value stands, else the section."""
         return self.pairs[key].at if key in self.pairs else self.at
 
+    def place_of_any(self, *keys: str) -> Place | None:
+        """Where the value of the first of these directives that is given stands, else the section."""
+        return next((self.pairs[key].at for key in keys if key in self.pairs), self.at)
+
 
 EMPTY: Final = Section("")
 
@@ -45,8 +49,9 @@ def read_sections(tree: Block, report: Report) -> dict[str, Section]:
         elif name in IGNORED_SECTIONS:
             report.warning(Code.IGNORED, pair.key, name, f"section '{name}' has no effect here")
         else:
-            tell = report.error if name.lower() in SECTIONS else report.warning
-            tell(Code.UNKNOWN_SECTION, pair.key, "", f"unknown section '{name}'", nearest(name, SECTIONS))
+            known = [*SECTIONS, *(IGNORED_SECTIONS if name.lower() in IGNORED_SECTIONS else ())]
+            tell = report.error if name != name.lower() else report.warning
+            tell(Code.UNKNOWN_SECTION, pair.key, "", f"unknown section '{name}'", nearest(name, known))
     found = {name: _section(SECTIONS[name], pairs, name, first[name], report) for name, pairs in gathered.items()}
     return found | {"uidgid": Section("uidgid", nested={"uidgid": users})}
 

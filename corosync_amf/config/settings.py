@@ -44,7 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TotemSettings(Settings, frozen=True, kw_only=True):
-    """The ring. `key_file` None: the authkey of the environment; `mtu_bytes` None: automatic.
+    """The ring. `key_file` None: the authkey of the environment; `key`: the text that takes the place of a key file,
+    None where there is one; `mtu_bytes` None: automatic.
 
     Source: corosync.conf(5), section totem.
     """

@@ -149,6 +149,8 @@ def _corosync_statement(line: str, number: int, report: Report, section: str) ->
         if rest and not rest.startswith("#"):
             message = "what a section contains begins on the next line"
             report.error(Code.SYNTAX, Text("", number, after + 2), key.value, message)
+            if rest.endswith("}"):  # all of it on one line: what follows is not inside
+                return _Open(Pair(key, Block((), number, start + 1)), closed=True)
         return _Open(Pair(key))
     if sign == ":":
         return Pair(key, _corosync_value(line, after + 1, number))
@@ -172,7 +174,7 @@ def _openais_statement(line: str, number: int, report: Report, section: str) -> 
     start = len(line) - len(line.lstrip(_BLANK))
     comment = _COMMENT.search(line, start)
     content = line[: comment.start() if comment else None].strip(_BLANK)
-    if comment:
+    if comment and not report.has(Code.OLD_SPELLING):  # once: whoever writes such comments writes many
         at = Text("", number, comment.start() + 2)
         report.warning(Code.OLD_SPELLING, at, "", "' #' begins a comment here; openais takes it as part of the value")
     if content == "}":

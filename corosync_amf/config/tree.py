@@ -5,7 +5,7 @@ Positions (line and column from 1; 0: nowhere) take no part in comparisons.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Final
 
 DEPTH_MAX: Final = 32
@@ -61,11 +61,17 @@ class Block:
 Value = Text | Items | Block | None
 
 
+def _likeness(word: str, name: str) -> float:
+    return SequenceMatcher(None, name.lower(), word.lower()).ratio()
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint that names what was probably meant and what is known; "" when nothing is known."""
     names = list(known)
     folded = {name.lower(): name for name in names}
     close = [folded[name] for name in get_close_matches(word.lower(), folded, n=2, cutoff=0.6)]
+    if len(close) == 2 and _likeness(word, close[1]) < _likeness(word, close[0]) - 0.05:
+        close.pop()
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     meant = "did you mean " + " or ".join(f"'{name}'" for name in close) + "?" if close else ""
     if close and len(names) > 12:

@@ -73,7 +73,8 @@ class _Composer:
         if value is None:
             return Block((), 1, 1)
         if not isinstance(value, Block):
-            raise _Mistake(Code.SYNTAX, None, "the file must be a mapping: 'key: value' lines")
+            at = Text("", value.line, value.column)
+            raise _Mistake(Code.SYNTAX, at, "the file must be a mapping: 'key: value' lines")
         return value
 
     def _value(self, event: yaml.Event, depth: int) -> tuple[Value, int]:

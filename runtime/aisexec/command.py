@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -12,16 +13,16 @@ import anyio
 import click
 
 from corosync_amf._version import __version__
-from corosync_amf.config import ConfigError, amf_config_file, load_amf, load_executive, render_text
-from corosync_amf.config.authkey import read_authkey
+from corosync_amf.config import ConfigError, amf_config_file, load_amf, load_executive, parse_amf, render_text
+from corosync_amf.config.authkey import KeyFileError, authkey_of_text, read_authkey
 from corosync_amf.config.machine import machine_facts
 from corosync_amf.config.settings import ExecutiveConfig
 from corosync_amf.connection import SYSTEM_ADDRESS
 
 from .daemon import Daemon, run
 from .groups.sockets import TransportError
-from .ipc import AddressTaken, ListenerOptions
-from .logs import open_log
+from .ipc import AddressUnusable, ListenerOptions
+from .logs import open_log, unusable_files
 
 GC_THRESHOLD: Final = 50_000
 """Allocations between two looks of the garbage collector: the hot path makes no cycles."""
@@ -39,11 +40,13 @@ BLOCK_BYTES: Final = 4 * 1024 * 1024
 def aisexec(config: Path | None, amf_config: Path | None, test: bool, development: Path | None) -> None:
     """Run this node's executive until SIGTERM."""
     daemon = _daemon(config, amf_config, development, test)
+    for file in unusable_files(daemon.config.logging, daemon.config.subsystems):
+        _refuse(f"{daemon.config.file}: error: logging: '{file}' cannot be opened for writing")
     if test:
         click.echo("the configuration is in order")
         return
     try:
-        listener = open_log(daemon.config.logging, daemon.config.node_name)
+        listener = open_log(daemon.config.logging, daemon.config.subsystems, daemon.config.node_name)
     except OSError as error:
         _refuse(f"the log cannot be opened: {error}")
     gc.set_threshold(GC_THRESHOLD)
@@ -51,12 +54,20 @@ def aisexec(config: Path | None, amf_config: Path | None, test: bool, developmen
     _keep_freed_memory()
     try:
         anyio.run(run, daemon, backend_options={"use_uvloop": _has_uvloop()})
-    except* (TransportError, AddressTaken) as group:
-        for reason in group.exceptions:
+    except* (TransportError, AddressUnusable) as group:
+        for reason in _leaves(group):
             logging.getLogger("aisexec").critical("%s", reason)
         sys.exit(1)
     finally:
         listener.stop()
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    """The exceptions in a group and in those inside it: each task group on the way up wraps them once more."""
+    found: list[Exception] = []
+    for each in group.exceptions:
+        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found
 
 
 def _keep_freed_memory() -> None:
@@ -75,17 +86,15 @@ def _keep_freed_memory() -> None:
 def _daemon(config_path: Path | None, amf_path: Path | None, development: Path | None, test: bool) -> Daemon:
     try:
         config, warnings = load_executive(config_path, os.environ, machine_facts())
-        cluster, more = load_amf(amf_path, os.environ, nodes=config.node_names)
+        if config.amf_enabled is False:
+            cluster, more = parse_amf("", nodes=config.node_names)
+        else:
+            cluster, more = load_amf(amf_path, os.environ, nodes=config.node_names)
     except ConfigError as error:
         _refuse(render_text(error.problems))
     if warnings or more:
         click.echo(render_text([*warnings, *more]), err=True)
-    key = None
-    if config.totem.secauth and not test:
-        try:
-            key = read_authkey(Path(config.key_file))
-        except (ConfigError, OSError, ValueError) as error:
-            _refuse(str(error))
+    key = _key(config) if config.totem.secauth and not test else None
     file, _ = amf_config_file(amf_path, os.environ)
     return Daemon(
         config,
@@ -96,6 +105,15 @@ def _daemon(config_path: Path | None, amf_path: Path | None, development: Path |
         _allowed(config),
         development,
     )
+
+
+def _key(config: ExecutiveConfig) -> bytes:
+    if config.totem.key is not None:
+        return authkey_of_text(config.totem.key)
+    try:
+        return read_authkey(Path(config.key_file))
+    except KeyFileError as error:
+        _refuse(str(error))
 
 
 def _socket_path() -> Path:
@@ -109,12 +127,16 @@ def _allowed(config: ExecutiveConfig) -> ListenerOptions:
     import grp
     import pwd
 
-    try:
-        uids = frozenset(pwd.getpwnam(name).pw_uid for name in config.allowed_users)
-        gids = frozenset(grp.getgrnam(name).gr_gid for name in config.allowed_groups)
-    except KeyError as error:
-        _refuse(f"uidgid: {error.args[0]}")
-    return ListenerOptions(uids=uids, gids=gids)
+    def number(name: str, what: str, look_up: Callable[[str], int]) -> int:
+        try:
+            return int(name) if name.isascii() and name.isdigit() else look_up(name)
+        except KeyError:
+            _refuse(f"{config.file}: error: uidgid: there is no {what} '{name}' on this machine")
+
+    return ListenerOptions(
+        uids=frozenset(number(name, "user", lambda name: pwd.getpwnam(name).pw_uid) for name in config.allowed_users),
+        gids=frozenset(number(name, "group", lambda name: grp.getgrnam(name).gr_gid) for name in config.allowed_groups),
+    )
 
 
 def _has_uvloop() -> bool:

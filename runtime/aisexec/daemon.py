@@ -9,6 +9,7 @@ All of it runs in callbacks on one event loop; nothing waits but the fence comma
 
 import logging
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -71,9 +72,10 @@ class Daemon:
 async def run(daemon: Daemon) -> None:
     """Take part in the cluster until SIGTERM or SIGINT, then leave it in order.
 
-    Raises: TransportError: the network cannot be used as configured; AddressTaken: another executive runs here.
+    Raises: TransportError: the network cannot be used as configured; AddressUnusable: another executive runs here, or
+        there can be no socket.
     """
-    options = wiring.embedded_options(daemon.config, daemon.key, time.time())
+    options = wiring.embedded_options(daemon.config, daemon.key, time.time(), random.random())
     group = EmbeddedGroup(options)
     async with open_driver() as driver, anyio.create_task_group() as tasks:
         executive = Executive(daemon, group, options.incarnation, driver, tasks)
@@ -115,11 +117,14 @@ class Executive:
         driver: Driver,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
+        """Raises: AddressUnusable: another executive listens at the socket, or it cannot be made."""
         config = daemon.config
         self._daemon = daemon
         self._group = group
         self._driver = driver
         self._tasks = tasks
+        self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
+        self._listener.open()  # first: where another executive runs, its lease, files and components stay untouched
         self._quorum = wiring.quorum_options(config)
         self._remembered = Remembered(config.persistence_directory)
         self._journal = self._open_journal()
@@ -144,8 +149,6 @@ class Executive:
         self._amf = AmfEngine(daemon.cluster)
         clm, evt = wiring.clm_settings(config, daemon.cluster), wiring.evt_settings(config)
         self.node = Node(options, engines_of(self._amf, clm, evt))
-        self._listener = Listener(driver, daemon.socket_path, self._arrived, daemon.allowed)
-        daemon.socket_path.parent.mkdir(parents=True, exist_ok=True)
         self._lease = shared_lease.Lease(f"{daemon.socket_path}.lease", writable=True)
         around = surroundings_of(self._facts, daemon.socket_path, daemon.amf_directory, self._lease.path, os.environ)
         self._agent = Agent(
@@ -162,8 +165,8 @@ class Executive:
     # ---- life
 
     def open(self) -> None:
-        """Raises: AddressTaken: another executive listens at the socket."""
-        self._listener.open()
+        for level, text in wiring.quorum_warnings(self._daemon.config, self._daemon.cluster):
+            log.log(level, "%s", text)
         self._tasks.start_soon(self._remembered.work)
         if self._journal is not None:
             self._tasks.start_soon(self._journal.work)

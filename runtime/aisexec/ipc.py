@@ -49,7 +49,11 @@ SO_PEERGROUPS = 59
 ACCEPT_PAUSE_SECONDS = 1.0
 
 
-class AddressTaken(Exception):
+class AddressUnusable(Exception):
+    """There can be no socket at the address; the text says why."""
+
+
+class AddressTaken(AddressUnusable):
     """Another executive, or something else, is at the address."""
 
 
@@ -152,8 +156,17 @@ class Listener:
     def open(self) -> None:
         """Create the socket and listen; a directory that is missing is made, a socket nobody listens to is replaced.
 
-        Raises: AddressTaken: another executive listens there, or the path is no socket. OSError: it cannot be made.
+        Raises: AddressTaken: another executive listens there, or the path is no socket. AddressUnusable: it cannot be
+            made.
         """
+        try:
+            self._socket = self._listening()
+        except OSError as error:
+            raise AddressUnusable(f"no socket can be made at {self.path}: {error.strerror or error}") from error
+        self._inode = self.path.stat().st_ino
+        self._listen()
+
+    def _listening(self) -> socket.socket:
         private = self.options.is_private
         self.path.parent.mkdir(mode=0o700 if private else 0o755, parents=True, exist_ok=True)
         _make_way(self.path)
@@ -165,9 +178,7 @@ class Listener:
         except BaseException:
             listening.close()
             raise
-        self._socket = listening
-        self._inode = self.path.stat().st_ino
-        self._listen()
+        return listening
 
     def close(self) -> None:
         """Disconnect all clients and remove the socket. No `Lost` is reported."""

@@ -1,8 +1,11 @@
 """From configuration to the options of each layer. Pure."""
 
+import logging
 from pathlib import Path
+from zlib import crc32
 
 from corosync_amf.ais import NodeId
+from corosync_amf.config.network import node_id_of
 from corosync_amf.config.settings import ExecutiveConfig, Interface, Provider, Transport
 from corosync_amf.services.amf.model import Cluster
 from corosync_amf.services.clm.engine import ClmSettings
@@ -10,6 +13,7 @@ from corosync_amf.services.evt.messages import Settings as EvtSettings
 
 from .groups.embedded import EmbeddedOptions
 from .quorum import QuorumOptions
+from .totem.seal import USUAL, Suite
 from .totem.timeouts import Timeouts
 
 HOUR = 3600.0
@@ -33,6 +37,23 @@ def quorum_options(config: ExecutiveConfig) -> QuorumOptions:
     )
 
 
+def quorum_warnings(config: ExecutiveConfig, cluster: Cluster) -> list[tuple[int, str]]:
+    """What an operator should know about quorum before a node is lost: level and text of log lines."""
+    quorum = config.quorum
+    if quorum.provider is Provider.NONE and cluster.applications:
+        text = "QUORUM: no votes are counted: every part of a split goes on, each with active components of its own"
+        return [(logging.WARNING, f"{text}; a nodelist or quorum.expected_votes prevents that")]
+    if not quorum.two_node or quorum.two_node_policy == "available":
+        return []  # the latter is warned about where it stands
+    decisive = quorum_options(config).tie_breaker[:1]
+    names = {node.node_id: node.name for node in config.nodes}
+    others = [name for node, name in names.items() if node not in decisive]
+    if not decisive or len(others) != 1:
+        return [(logging.WARNING, "QUORUM: without a tie-breaker the pair survives the loss of neither node")]
+    text = f"QUORUM: the pair survives the loss of {others[0]}, not that of {names.get(decisive[0], decisive[0])}"
+    return [(logging.INFO, f"{text}; three nodes survive that of any one")]
+
+
 def clm_settings(config: ExecutiveConfig, cluster: Cluster) -> ClmSettings:
     """What CLM is told of the node list, of quorum, and of what AMF's nodes can be told to do."""
     return ClmSettings(
@@ -50,8 +71,10 @@ def evt_settings(config: ExecutiveConfig) -> EvtSettings:
     return EvtSettings(event.delivery_queue_size, event.delivery_queue_resume, event.retention_max)
 
 
-def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: float) -> EmbeddedOptions:
-    """How this node takes part in the ring; `wall_time` names its incarnation."""
+def embedded_options(
+    config: ExecutiveConfig, key: bytes | None, wall_time: float, chance: float = 0.0
+) -> EmbeddedOptions:
+    """How this node takes part in the ring; `wall_time` names its incarnation, `chance` is drawn from 0..1."""
     totem, interface = config.totem, config.interfaces[0]
     multicast = totem.transport is Transport.UDP
     return EmbeddedOptions(
@@ -65,6 +88,7 @@ def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: floa
         netmtu=totem.mtu_bytes,
         dscp=totem.ip_dscp,
         key=key,
+        suite=Suite(totem.crypto_cipher.value, totem.crypto_hash.value) if key is not None else USUAL,
         cluster_name=totem.cluster_name,
         timeouts=Timeouts(
             token=totem.token,
@@ -83,6 +107,7 @@ def embedded_options(config: ExecutiveConfig, key: bytes | None, wall_time: floa
             "visit_packets": totem.max_messages,
             "idle_visits": totem.seqno_unchanged_const,
             "fail_receive_visits": totem.fail_recv_const,
+            "join_jitter": totem.send_join * chance,
         },
     )
 
@@ -94,7 +119,14 @@ def log_directory(config: ExecutiveConfig, socket_path: Path) -> Path:
 
 
 def _peers(config: ExecutiveConfig, interface: Interface) -> dict[NodeId, tuple[str, int]]:
-    return {node.node_id: (node.ip_addresses[0], interface.mcast_port) for node in config.nodes}
+    """The other nodes. `member` sections do not say which node id is where: it is guessed, and the first packet of a
+    node that has another one tells."""
+    port = interface.mcast_port
+    if config.nodes:
+        return {node.node_id: (node.ip_addresses[0], port) for node in config.nodes}
+    clear = config.totem.clear_node_high_bit
+    others = [address for address in interface.members if address != interface.bind_address]
+    return {node_id_of(address, clear) or crc32(address.encode()): (address, port) for address in others}
 
 
 def era(stored: int, wall_time: float) -> int:

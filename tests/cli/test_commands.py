@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from corosync_amf.cli import COMMANDS, cli, code_of
-from corosync_amf.cli.listing import as_data, as_item, is_data, table
+from corosync_amf.cli.listing import as_data, as_item, dated, is_data, table, when
 from corosync_amf.cli.objects import known, resolve, short
 from corosync_amf.cli.status import as_table, exit_code, plain
 from corosync_amf.errors import NotExist, TimedOut, TryAgain
@@ -101,6 +101,11 @@ def test_programs_get_the_same_in_each_of_their_formats() -> None:
 
 def test_cells_of_a_table_are_on_one_line_and_do_not_speak_to_the_terminal() -> None:
     assert table(["NAME", "N"], [["a\nb\x1b[31m\u202e", 1]]).splitlines()[1].split() == ["a\\nb\\x1b[31m\\u202e", "1"]
+
+
+def test_times_of_a_history_are_shown_as_people_say_them() -> None:
+    assert dated("1795631457.931 LOCKED") == f"{when(1795631457.931)}  LOCKED"
+    assert dated("shop/su1 is LOCKED") == "shop/su1 is LOCKED"
 
 
 def test_usual_names_of_objects() -> None:

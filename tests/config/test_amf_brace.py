@@ -143,7 +143,7 @@ def test_the_form_is_recognised_by_its_first_significant_line():
         ("plugin = m:o", "saAmfCompInstantiateCmdArgv = x", "11:11 saAmfCompInstantiateCmdArgv without saAmfComp"),
         ("plugin = m:o", "saAmfCompInstantiateCmd = 'x", "11:37 saAmfCompInstantiateCmd cannot be split"),
         ("plugin = m:o", "saAmfCompCmdEnv {\nNAME\n}", "12:1 an environment line is VARIABLE=VALUE"),
-        ("saAmfSGRedundancyModel = 2n", "saAmfSGRedundancyModel = nplusm", "7:32 redundancy model n_plus_m is not sup"),
+        ("saAmfSGRedundancyModel = 2n", "saAmfSGRedundancyModel = nplusm", "7:32 redundancy model n+m is not sup"),
         ("safSu = S1 {", "safSu S1 {", "8:7 a line is 'kind = NAME {', 'key = value' or '}'"),
         ("safSi = I {", "safSi {", "21:5 'safSi' begins a section"),
         ("safCsi = W {", "safRankedSu = S1 {\n}\nsafCsi = W {", "22:7 safRankedSu 'S1' has no saAmfRank"),

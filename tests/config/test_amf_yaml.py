@@ -199,7 +199,7 @@ applications:
         "6:9 unknown attribute 'redundancy_mode'",
         "9:19 unknown node 'nod-b'",
         "11:59 callback_timeout: '3 parsecs' is not a time",
-        "11:82 capability x_active for type 'sip' takes no standby assignments, which two_n needs",
+        "11:82 capability x_active for type 'sip' takes no standby assignments, which 2n needs",
         "12:37 rank: -1 is out of range",
         "12:75 a plugin is module:object or the name of an entry point, not 'm o'",
         "14:28 unknown service instance 'databse'",
@@ -214,7 +214,7 @@ def test_a_message_shows_the_line_the_place_and_the_remedy():
         "/etc/ais/amf.conf:29:32: error: safSu=su2,safSg=sg1,safApp=phone: unknown node 'nod-b'\n"
         "    su2: {rank: 2, node: nod-b, su_failover: true, components: {callserver: {type: callserver}}}\n"
         "                         ^\n"
-        "hint: did you mean 'node-b' or 'node-c'? known: node-a, node-b, node-c"
+        "hint: did you mean 'node-b'? known: node-a, node-b, node-c"
     )
     assert render_text(caught.value.problems) == str(caught.value)
 
@@ -306,6 +306,14 @@ def test_what_makes_no_sense_is_refused(text, expected):
     assert complaints(text.replace("@", "")) == [f"1:{text.index('@') + 1} {expected}"]
 
 
+def test_the_hints_of_the_minimal_form_are_its_own_attributes():
+    with pytest.raises(ConfigError) as refused:
+        parse_amf("applications: {p: {plugin: 'm:o', atributes: {a: b}}}", "amf.conf", nodes=("a", "b"))
+    (problem,) = refused.value.problems
+    assert problem.message == "unknown attribute 'atributes'"
+    assert problem.hint.startswith("did you mean 'attributes'? known: plugin, redundancy_model")
+
+
 def test_an_application_needs_nodes():
     assert complaints("applications: {p: {plugin: 'm:o'}}", nodes=()) == ["1:1 there are no nodes"]
 
@@ -371,7 +379,7 @@ def test_the_preferred_actives_of_n_way_active_should_be_reachable():
     with pytest.raises(ConfigError) as caught:
         parse_amf(text, nodes=NODES)
     assert [problem.message for problem in caught.value.problems] == [
-        "redundancy model n_way_active is not supported yet",
+        "redundancy model n-way-active is not supported yet",
         "preferred_active is 5, but there are 2 service units",
     ]
 
@@ -390,7 +398,7 @@ def test_every_type_of_a_workload_needs_a_component_in_every_unit():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (group("redundancy_model: n-way\n        " + UNITS), ["redundancy model n_way is not supported yet"]),
+        (group("redundancy_model: n-way\n        " + UNITS), ["redundancy model n-way is not supported yet"]),
         (group("redundancy_model: 3n\n        " + UNITS), ["redundancy_model: '3n' is not allowed here"]),
         (group("node_group: pears\n        " + UNITS), ["unknown node group 'pears'"]),
         (
@@ -434,6 +442,7 @@ def test_a_group_that_cannot_work_is_refused(text, expected):
             group("component_restart_max: 2\n        " + UNITS.replace("plugin", "disable_restart: yes, plugin")),
             "component_restart_max has no effect",
         ),
+        (group(UNITS, "csis: {}"), "a service instance without CSIs is never assigned"),
     ],
 )
 def test_a_group_that_protects_less_than_it_seems_is_warned_about(text, expected):

@@ -5,6 +5,7 @@ import sys
 
 import msgspec
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from corosync_amf.cli import check, keygen
@@ -66,6 +67,11 @@ def test_check_has_a_form_for_machines(bare):
     (bare / "amf.conf").write_text(MINIMAL % "m:o")
     done = amf_check("-o", "json", "amf.conf")
     assert (done.exit_code, msgspec.json.decode(done.output)) == (0, [])
+    assert amf_check("-o", "jsonl", "amf.conf").output == ""
+    (bare / "amf.conf").write_text("application: {}\nnode: {}\n")
+    lines = amf_check("-o", "jsonl", "amf.conf").output.splitlines()
+    assert [msgspec.json.decode(line)["line"] for line in lines] == [1, 2]
+    assert [problem["line"] for problem in yaml.safe_load(amf_check("-o", "yaml", "amf.conf").output)] == [1, 2]
 
 
 def test_check_counts_the_members_of_the_node_list(bare):
@@ -74,7 +80,9 @@ def test_check_counts_the_members_of_the_node_list(bare):
     done = amf_check(COROSYNC_MAIN_CONFIG_FILE="corosync.conf")
     assert "all service units are on node 'solo'" in done.output
     (bare / "corosync.conf").write_text("nonsense\n")
-    assert "3 nodes" in amf_check(COROSYNC_MAIN_CONFIG_FILE="corosync.conf").output
+    told = amf_check(COROSYNC_MAIN_CONFIG_FILE="corosync.conf").output
+    assert "corosync.conf: cannot be used (see aisexec -t); nodes are taken to be node-a, node-b, node-c" in told
+    assert "3 nodes" in told
 
 
 def test_check_imports_plugins_when_asked(bare):
@@ -119,6 +127,17 @@ def test_an_existing_key_is_left_alone_unless_forced(tmp_path):
     assert ais_keygen("-k", str(path), "--force").exit_code == 0
     assert read_authkey(path) != first
     assert read_authkey(tmp_path / "authkey.old") == first
+
+
+def test_a_link_to_nothing_is_replaced_when_forced_and_a_file_is_no_directory(tmp_path):
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(tmp_path / "nowhere")
+    assert CliRunner().invoke(keygen.command, ["-k", str(link)]).exit_code == 1
+    assert CliRunner().invoke(keygen.command, ["-k", str(link), "--force"]).exit_code == 0
+    assert len(read_authkey(link)) == KEY_BYTES
+    file.touch()
+    done = CliRunner().invoke(keygen.command, ["-k", str(file / "key")])
+    assert (done.exit_code, done.output.splitlines()[-1]) == (1, f"Error: {file}/key: {file} is no directory")
 
 
 def test_a_key_that_cannot_be_written_is_an_error(tmp_path):

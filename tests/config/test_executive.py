@@ -84,8 +84,6 @@ def test_two_nodes_need_a_tie_breaker_and_get_one():
     quorum = config(TWO).quorum
     assert (quorum.two_node, quorum.wait_for_all, quorum.auto_tie_breaker) == (True, True, True)
     assert (quorum.auto_tie_breaker_node, quorum.quorum) == ("lowest", 2)
-    quorum = config(TWO + section("quorum", "witness: 10.0.0.9:5500 [fd00::9]:5501")).quorum
-    assert (quorum.witness, quorum.auto_tie_breaker) == ((("10.0.0.9", 5500), ("fd00::9", 5501)), False)
     text = TWO + section("quorum", f"auto_tie_breaker_node: {NODE_B} {NODE_B - 1}")
     assert config(text).quorum.auto_tie_breaker_ids == (NODE_B, NODE_B - 1)
 
@@ -106,11 +104,14 @@ def test_the_highest_node_may_break_ties_and_code_points_have_names():
 
 def test_names_are_resolved_by_the_preferred_family():
     names = nodelist("ring0_addr: node-a, nodeid: 1", "ring0_addr: node-b, nodeid: 2", "ring0_addr: node-c, nodeid: 3")
-    found = config(names)
-    assert [node.ip_addresses for node in found.nodes] == [("192.168.5.70",), ("fd00::7",), ("192.168.5.72",)]
-    assert (found.node_name, found.node_id) == ("node-b", 2)
+    assert said(names) == [
+        "8:13 nodelist.node[1]: fd00::7 is of another family than 192.168.5.70, the address of the first node"
+    ]
     found = config(names + section("totem", "ip_version: ipv4"))
-    assert [node.ip_addresses for node in found.nodes][1] == ("192.168.5.71",)
+    assert [node.ip_addresses for node in found.nodes] == [("192.168.5.70",), ("192.168.5.71",), ("192.168.5.72",)]
+    assert (found.node_name, found.node_id) == ("node-b", 2)
+    found = config(nodelist("ring0_addr: node-b, nodeid: 2", "ring0_addr: fd00::9, nodeid: 3"))
+    assert [node.ip_addresses for node in found.nodes] == [("fd00::7",), ("fd00::9",)]
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,14 @@ def test_the_key_file_of_the_environment_comes_first():
     assert config(text, COROSYNC_TOTEM_AUTHKEY_FILE="/b/key").key_file == "/b/key"
 
 
+def test_a_key_in_the_file_counts_where_no_key_file_is_named():
+    text = section("totem", "key: secret")
+    found, _ = parse_executive(text, "corosync.conf", LAN, {})
+    assert found.totem.key == "secret"
+    found, _ = parse_executive(text, "corosync.conf", LAN, {"COROSYNC_TOTEM_AUTHKEY_FILE": "/b/key"})
+    assert (found.totem.key, found.key_file) == (None, "/b/key")
+
+
 def test_repeated_sections_continue_and_the_last_value_counts():
     text = section("totem", "token: 900", "join: 60") + section("totem", "token: 800")
     found, problems = parse_executive(text, "corosync.conf", LAN, {})
@@ -254,7 +263,32 @@ def test_repeated_sections_continue_and_the_last_value_counts():
         ),
         (section("quorum", "provider: corosync_votequorum"), "2:11 quorum: votequorum needs a nodelist"),
         (section("quorum", "expected_votes: 3", "two_node: 1"), "3:11 quorum: two_node needs exactly two votes"),
-        (section("quorum", "expected_votes: 3", "last_man_standing: 1"), "3:20 quorum: last_man_standing needs wait"),
+        (section("quorum", "expected_votes: 3", "last_man_standing: 1"), "3:20 quorum: last_man_standing is not sup"),
+        (section("quorum", "expected_votes: 3", "witness: 10.0.0.1:5"), "3:10 quorum: a witness is not supported yet"),
+        (section("Qb"), "1:1 : unknown section 'Qb'"),
+        (section("totem", "link_mode: passive"), "2:12 totem: redundant rings are not supported yet"),
+        (
+            section("totem", "token_retransmit: 5000"),
+            "2:19 totem: token_retransmit (5000 ms) must be below token (1000",
+        ),
+        (section("totem", "token_retransmits_before_loss_const: 1000"), "2:38 totem: token_retransmit would be 0 ms"),
+        (section("totem", "hold: 238"), "2:7 totem: hold (238 ms) must be below token_retransmit (238 ms)"),
+        (section("totem", "join: 1200"), "2:7 totem: join (1200 ms) must be below consensus (1200 ms)"),
+        (
+            section("quorum", "expected_votes: 1") + section("totem", "consensus: 900"),
+            "5:12 totem: consensus is below to",
+        ),
+        (TWO + section("totem", "consensus: 900"), "12:12 totem: consensus is below 1.2 x token (1200 ms)"),
+        (section("totem", "nodeid: 4294967296"), "2:9 totem: nodeid: 4294967296 is out of range"),
+        (section("totem", section("interface", "linknumber: 1")), "3:13 totem.interface[0]: ring 1 stands where"),
+        (section("logging", "to_file: yes"), "2:10 logging: to_logfile needs a logfile"),
+        ("totem { token: 500 }\n", "1:8 totem: what a section contains begins on the next line"),
+        (nodelist("ring0_addr: 192.168.5.71, ring1_addr: 10.0.0.1"), "4:1 nodelist.node[0]: redundant rings are not"),
+        (
+            nodelist("ring0_addr: 192.168.5.71, name: other", "ring0_addr: 192.168.5.70, name: node-b"),
+            "8:13 nodelist.node[1]: this node is node-b by its host name, and has no address 192.168.5.70",
+        ),
+        (section("totem", "heartbeat_failures_allowed: 2"), "2:29 totem: heartbeat detection is not supported yet"),
         (TWO + section("quorum", "auto_tie_breaker_node: 5"), "12:24 quorum: auto_tie_breaker_node 5 is no node"),
         (section("quorum", "auto_tie_breaker_node: ,"), "2:24 quorum: auto_tie_breaker_node: names no node"),
         (section("quorum", "witness: here"), "2:10 quorum: witness: 'here' is not address:port"),
@@ -275,7 +309,11 @@ def test_what_makes_no_sense_is_refused(text, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (section("totem", "transport: knet"), "2:12 totem: 'knet' is read as udpu"),
+        (nodelist("ring0_addr: 192.168.5.71") + section("totem", "transport: knet"), "8:12 totem: 'knet' is read as"),
+        (section("totem", "transport: udpu"), "2:12 totem: udpu without a nodelist or members: this node finds no"),
+        (section("totem", "miss_count_const: 8"), "2:1 totem: 'miss_count_const' has no effect here"),
+        (section("totem", "rrp_problem_count_threshold: 5"), "2:1 totem: 'rrp_problem_count_threshold' has no effect"),
+        (section("quorum", "expected_votes: 2"), "2:17 quorum: no node breaks a tie without a nodelist"),
         (section("totem", "crypto_hash: sha1"), "2:14 totem: 'sha1' is read as sha256"),
         (section("totem", "vsftype: ykd"), "2:1 totem: 'vsftype' has no effect here"),
         (section("totem", "knet_pmtud_interval: 5"), "2:1 totem: 'knet_pmtud_interval' has no effect here"),

@@ -69,6 +69,22 @@ def test_users_and_groups_come_from_a_directory_too(tmp_path):
         load_executive(path, {}, Machine())
 
 
+def test_mistakes_of_that_directory_are_told_where_they_stand(tmp_path):
+    path = write(tmp_path / "corosync.conf", "totem {\n}\n")
+    (tmp_path / "uidgid.d").mkdir()
+    mine = write(tmp_path / "uidgid.d" / "mine", "totem {\n}\nuidgid {\nuid: bob\nuser: alice\n}\n")
+    with pytest.raises(ConfigError) as refused:
+        load_executive(path, {}, Machine())
+    assert [(problem.file, problem.line, problem.message) for problem in refused.value.problems] == [
+        (str(mine), 1, "only uidgid sections stand in this directory"),
+        (str(mine), 5, "unknown directive 'user'"),
+    ]
+    write(mine, "uidgid {\nuid: bob\nuid: carol\n}\n")
+    config, problems = load_executive(path, {}, Machine())
+    assert config.allowed_users == ("carol",)
+    assert [(problem.file, problem.line) for problem in problems] == [(str(mine), 3)]
+
+
 def test_bytes_that_are_no_text_are_refused_where_they_stand(tmp_path):
     path = tmp_path / "amf.conf"
     path.write_bytes(b"a: 1\nb: \xff\n")

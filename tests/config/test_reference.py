@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -10,6 +12,9 @@ from corosync_amf.config import (
     parse_executive,
     settings,
 )
+from corosync_amf.config.amf_tables import ENTITIES
+from corosync_amf.config.executive_tables import NESTED, SECTIONS
+from corosync_amf.config.reference import page
 from corosync_amf.config.schema import Table
 from corosync_amf.resources import REFERENCE_CONFIG, REFERENCE_MAIN_CONFIG, SCAFFOLDS
 from corosync_amf.services.amf import model
@@ -107,3 +112,11 @@ def test_no_name_of_the_brace_form_means_two_attributes():
     for table in amf_tables.ENTITIES.values():
         names = [saf for option in table.options.values() for saf in option.saf]
         assert len(names) == len(set(names)) == len(table.by_saf)
+
+
+def test_the_page_of_all_keys_is_what_the_tables_say():
+    stored = (Path(__file__).parents[2] / "docs" / "reference" / "config.md").read_text(encoding="utf-8")
+    assert stored == page(), "python -m corosync_amf.config.reference > docs/reference/config.md"
+    for table in (*SECTIONS.values(), *NESTED.values(), *ENTITIES.values()):
+        for key in table.options:
+            assert f"| `{key}` |" in stored

@@ -216,8 +216,21 @@ async def test_the_commands_for_people_work_on_a_real_cluster(tmp_path: Path) ->
         assert b"fully-assigned" in table.stdout
         status = json.loads((await amf("status", "-o", "json")).stdout)
         assert status["instances"][0]["dn"] == SI
+        one = (await amf("status", "ledger/ledger")).stdout.decode().splitlines()
+        assert one[0] == "cluster quorate, 3 of 3 nodes: node-a, node-b, node-c"
+        assert one[2].split()[:2] == ["SERVICE", "INSTANCE"]
+        assert [word for word in one[3].split() if word.startswith("node-")] == ["node-a", "node-b"]
+        assert len(one) == 4
         swapped = await amf("swap", "ledger/ledger")
         assert swapped.returncode == 0, swapped.stderr
+        adjusted = await amf("adjust", "ledger/ledger")
+        assert (adjusted.returncode, adjusted.stdout) == (0, b"safSg=ledger,safApp=ledger: sg-adjust done\n")
+        why = await amf("why", "ledger/ledger")
+        assert why.stdout.splitlines()[0] == b"ledger/si:ledger is FULLY_ASSIGNED", why.stderr
+        told = json.loads((await amf("why", "ledger/su1", "-o", "json")).stdout)
+        assert told["object"] == "safSu=su1,safSg=ledger,safApp=ledger"
+        assert told["why"][0] == "ledger/su1 is IN_SERVICE on node-a"
+        assert (await amf("lock", "ledger/su1", "--wait", "-1")).returncode == 2
         unknown = await amf("lock", "ledger/su9")
         assert unknown.returncode == 1
         assert b"ledger/su1" in unknown.stderr
@@ -226,6 +239,12 @@ async def test_the_commands_for_people_work_on_a_real_cluster(tmp_path: Path) ->
         degraded = await amf("status")
         assert degraded.returncode == 4
         assert (await amf("unlock", "ledger/su1")).returncode == 0
+        for node in subject.cluster.nodes[:2]:
+            await subject.cluster.stop_node(node.name)
+        with anyio.fail_after(15):  # without a time limit of its own it would go on for half a minute
+            alone = await amf("lock", "ledger/su1", "--wait", "1")
+        assert (alone.returncode, alone.stderr) == (5, b"error: no answer in 1.0 s: partition has no quorum\n")
+        assert (await amf("status")).returncode == 5
 
 
 async def test_a_clm_lock_moves_the_work_away_first_and_an_unlock_brings_the_standby_back(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from corosync_amf.config import Machine, load_executive
 from corosync_amf.development import development_cluster
+from corosync_amf.lease import Lease
 from corosync_amf.services import ckpt
 
 pytestmark = pytest.mark.real
@@ -38,6 +40,106 @@ def test_a_configuration_with_errors_starts_nothing_and_tells_them_all(tmp_path:
     assert refused.returncode == 1
     assert b"corosync.conf:2:" in refused.stderr
     assert b"corosync.conf:3:" in refused.stderr
+
+
+def lonely(tmp_path: Path, port: int, *, secauth: str = "off") -> Path:
+    """A corosync.conf for one node on loopback."""
+    conf = tmp_path / f"{port}.conf"
+    interface = f"\tinterface {{\n\t\tbindnetaddr: 127.0.0.1\n\t\tmcastport: {port}\n\t}}\n"
+    rest = f"persistence {{\n\tdirectory: {tmp_path / 'state'}\n}}\n"
+    conf.write_text(f"totem {{\n\tsecauth: {secauth}\n{interface}}}\n{rest}")
+    return conf
+
+
+def start(conf: Path, socket: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """An executive that is expected to refuse."""
+    words = [sys.executable, "-m", "aisexec", "-c", str(conf)]
+    given = {**os.environ, "COROSYNC_AMF_SOCKET": str(socket), **environ}
+    return subprocess.run(words, env=given, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("length", "told"), [(None, "there is no key; run ais-keygen"), (64, "64 bytes instead of 128")]
+)
+def test_without_a_usable_key_one_line_says_what_to_do(length: int | None, told: str, tmp_path: Path) -> None:
+    key = tmp_path / "authkey"
+    if length is not None:
+        key.write_bytes(bytes(length))
+        key.chmod(0o400)
+    conf = lonely(tmp_path, 5997, secauth="on")
+    refused = start(conf, tmp_path / "sock", COROSYNC_TOTEM_AUTHKEY_FILE=str(key))
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("\n")
+    assert refused.stderr.splitlines()[-1].startswith(f"{key}: ")
+    assert told in refused.stderr.splitlines()[-1]
+
+
+def test_who_may_use_the_socket_may_be_numbers_and_must_exist(tmp_path: Path) -> None:
+    conf = lonely(tmp_path, 5997)
+    text = conf.read_text()
+    conf.write_text(text + "uidgid {\n\tuid: 1234567\n\tgid: 0\n}\n")
+    words = [sys.executable, "-m", "aisexec", "-t", "-c", str(conf)]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+    conf.write_text(text + "uidgid {\n\tgid: no-such-group\n}\n")
+    refused = start(conf, tmp_path / "sock")
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(f"{conf}: error: uidgid: there is no group 'no-such-group' on this machine\n")
+
+
+def test_with_amf_disabled_its_file_is_not_read(tmp_path: Path) -> None:
+    conf, amf_conf = lonely(tmp_path, 5997), tmp_path / "amf.conf"
+    amf_conf.write_text("what: ever\n")
+    words = [sys.executable, "-m", "aisexec", "-t", "-c", str(conf), "-a", str(amf_conf)]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 1
+    conf.write_text(conf.read_text() + "amf {\n\tmode: disabled\n}\n")
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def test_a_log_file_that_will_not_open_is_an_error_of_the_configuration(tmp_path: Path) -> None:
+    conf, log = lonely(tmp_path, 5997), tmp_path / "none" / "log"
+    conf.write_text(conf.read_text() + f"logging {{\n\tto_logfile: yes\n\tlogfile: {log}\n}}\n")
+    words = [sys.executable, "-m", "aisexec", "-t", "-c", str(conf)]
+    refused = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(f"{conf}: error: logging: '{log}' cannot be opened for writing\n")
+
+
+def test_where_there_can_be_no_socket_one_line_says_why(tmp_path: Path) -> None:
+    file, long = tmp_path / "file", tmp_path / ("a" * 120)
+    file.touch()
+    for socket, told in (
+        (file, f"{file} exists and is no socket"),
+        (file / "sock", f"no socket can be made at {file}/sock: "),
+        (long, f"no socket can be made at {long}: AF_UNIX path too long"),
+    ):
+        refused = start(lonely(tmp_path, 5997), socket)
+        assert refused.returncode == 1
+        assert told in refused.stderr, refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def test_a_second_executive_leaves_the_first_and_its_lease_alone(tmp_path: Path) -> None:
+    anyio.run(_start_a_second_one, tmp_path)
+
+
+async def _start_a_second_one(tmp_path: Path) -> None:
+    (tmp_path / "amf.conf").write_text("applications: {}\n")
+    async with development_cluster(tmp_path / "amf.conf", count=1, directory=tmp_path / "cluster", fence=False) as one:
+        await one.until(lambda status: len(status.cluster.members) == 1, "a member")
+        path = one.nodes[0].socket_path
+        other_port = await anyio.to_thread.run_sync(start, lonely(tmp_path, 5997), path)
+        assert other_port.returncode == 1
+        assert f"another executive listens at {path}" in other_port.stderr, other_port.stderr
+        assert "Traceback" not in other_port.stderr
+        lease = Lease(f"{path}.lease")
+        assert lease.deadline > 0.0  # 0: one that stopped
+        lease.close()
+        assert len((await one.status()).cluster.members) == 1
+        config, _ = load_executive(one.nodes[0].directory / "corosync.conf", {}, Machine())
+        port = config.interfaces[0].mcast_port  # by multicast a node takes unicast one below
+        same_port = await anyio.to_thread.run_sync(start, lonely(tmp_path, port + 1), tmp_path / "sock")
+        assert same_port.returncode == 1
+        assert f"127.0.0.1 port {port} on interface lo: the port is in use by" in same_port.stderr, same_port.stderr
 
 
 def test_a_node_that_joins_gets_100_megabytes_of_checkpoints(tmp_path: Path) -> None:

@@ -5,13 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisexec.totem.seal import HEADER, OVERHEAD_BYTES, AesSeal, NullSeal, Rejected
+from aisexec.totem.seal import HEADER, OVERHEAD_BYTES, AesSeal, NullSeal, Rejected, Suite
 
 KEY = bytes(range(128))
 
 
+SUITES = [Suite(), Suite("aes128", "sha512"), Suite("chacha20", "sha384"), Suite("none")]
+
+
 def _pairs() -> list[tuple[Any, Any]]:
-    return [(AesSeal(KEY, "c", 1, 7), AesSeal(KEY, "c", 2, 8)), (NullSeal("c", 1, 7), NullSeal("c", 2, 8))]
+    keyed = [(AesSeal(KEY, "c", 1, 7, suite), AesSeal(KEY, "c", 2, 8, suite)) for suite in SUITES]
+    return [*keyed, (NullSeal("c", 1, 7), NullSeal("c", 2, 8))]
 
 
 def _reason(seal: Any, datagram: bytes) -> str:
@@ -26,10 +30,23 @@ def test_a_member_reads_what_another_sealed(kind: int, body: bytes):
         assert other.open(one.seal(kind, body)) == (kind, 1, 7, body)
 
 
-def test_the_body_is_not_readable_and_the_overhead_is_as_told():
-    datagram = AesSeal(KEY, "c", 1, 7).seal(1, b"secret secret")
-    assert b"secret" not in datagram
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_body_is_not_readable_and_the_overhead_is_as_told(suite: Suite):
+    datagram = AesSeal(KEY, "c", 1, 7, suite).seal(1, b"secret secret")
+    assert (b"secret" in datagram) is (suite.cipher == "none")
     assert len(datagram) == len(b"secret secret") + OVERHEAD_BYTES
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_no_changed_byte_and_no_other_suite_is_accepted(suite: Suite):
+    datagram = AesSeal(KEY, "c", 1, 7, suite).seal(1, b"body")
+    for place in range(3, len(datagram)):
+        changed = bytearray(datagram)
+        changed[place] ^= 1
+        assert _reason(AesSeal(KEY, "c", 2, 8, suite), bytes(changed)) == "digest"
+    for other in (*SUITES, Suite(digest="sha512")):
+        if other != suite:
+            assert _reason(AesSeal(KEY, "c", 2, 8, other), datagram) == "digest"
 
 
 def test_a_packet_is_accepted_once():

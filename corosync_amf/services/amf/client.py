@@ -375,15 +375,15 @@ class AmfService(ServiceClient):
         `queue` False: TryAgain at once instead of waiting for operations and transitions that are under way.
 
         Raises: NotExist: no such object; InvalidParam: unknown operation; NoOp: the state is already so; BadOperation;
-        NotSupported; TryAgain; Interrupt; TimedOut: `timeout` seconds are over, the operation goes on;
-        RepairPending; FailedOperation.
+        NotSupported; TryAgain; Interrupt; TimedOut: `timeout` seconds are over, the operation goes on, unless the
+        reason is that it could not begin; RepairPending; FailedOperation.
         Source: SaAmfAdminOperationIdT, section 9.4.
         """
         self.check_open()
         number = check_enum(operation, AdminOperation, "operation")
         check_timeout(timeout)
         message = Admin(check_name(dn, "dn"), int(number), timeout, bool(queue))
-        await self.request(message, Done, retry=queue)
+        await self.request(message, Done, timeout=timeout, retry=queue)
 
     async def status(self, dn: Dn | None = None) -> Status:
         """Return what is known: of everything, or of one object, what is above it and what is below it.

@@ -29,7 +29,7 @@ from aisexec.totem.ring import (
     RingOptions,
     Send,
 )
-from aisexec.totem.seal import AesSeal, NullSeal
+from aisexec.totem.seal import USUAL, AesSeal, NullSeal, Suite
 from aisexec.totem.timeouts import Timeouts
 from corosync_amf.ais import NodeId
 
@@ -58,6 +58,7 @@ class EmbeddedOptions(NetworkOptions):
     netmtu              largest datagram, 576..65507; None: large packets, segmented where the network needs it
     dscp                0..63
     key                 contents of the authkey; None switches authentication and encryption off
+    suite               what packets are sealed with, see `aisexec.totem.seal`
     cluster_name        nodes with another name cannot join
     timeouts            see `aisexec.totem.timeouts`
     downcheck           between looks whether the multicast membership went with its interface
@@ -73,6 +74,7 @@ class EmbeddedOptions(NetworkOptions):
     netmtu: int | None = None
     dscp: int = 0
     key: bytes | None = None
+    suite: Suite = USUAL
     cluster_name: str = ""
     timeouts: Timeouts = field(default_factory=Timeouts)
     downcheck: float = 1.0
@@ -93,7 +95,7 @@ class EmbeddedGroup:
         self._seal = (
             NullSeal(options.cluster_name, options.node_id, options.incarnation)
             if options.key is None
-            else AesSeal(options.key, options.cluster_name, options.node_id, options.incarnation)
+            else AesSeal(options.key, options.cluster_name, options.node_id, options.incarnation, options.suite)
         )
         self._networks = _open_networks(options)
         self._turns = list(self._networks)

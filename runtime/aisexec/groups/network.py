@@ -91,7 +91,8 @@ class Network:
 
     def _everybody(self, sources: Mapping[NodeId, Hashable]) -> list[Address]:
         nodes = sorted((self._peers.keys() | sources.keys()) - {self._local})
-        return [address for node in nodes if (address := self._address_of(node, sources)) is not None]
+        found = [address for node in nodes if (address := self._address_of(node, sources)) is not None]
+        return list(dict.fromkeys(found))  # a node whose id was guessed is there twice
 
     def _others(self, members: tuple[NodeId, ...], sources: Mapping[NodeId, Hashable]) -> list[Address]:
         if members is self._members:

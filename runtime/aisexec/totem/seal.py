@@ -1,6 +1,7 @@
 """Authenticate and encrypt packets.
 
-    AesSeal(authkey, cluster_name, node_id, incarnation)     AES-256-GCM; authkey: the 128 bytes of the key file
+    AesSeal(authkey, cluster_name, node_id, incarnation)     AES-256-GCM, or another `Suite`; authkey: the 128 bytes of
+                                                             the key file
     NullSeal(cluster_name, node_id, incarnation)             secauth off: a checksum, no protection
 
 A datagram is a clear header (protocol, kind, sender, its incarnation, a counter), then the sealed body. Each
@@ -10,11 +11,13 @@ authenticated with the body. A counter is accepted once, and a sender's incarnat
 
 import struct
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from aisexec.totem.packets import PROTOCOL
@@ -24,7 +27,8 @@ MAGIC: Final = b"AX"
 HEADER: Final = struct.Struct("<2sBBIQQ")  # magic, protocol, kind, sender, incarnation, counter
 _NONCE: Final = struct.Struct("<4sQ")
 _CHECKSUM: Final = struct.Struct("<I")
-OVERHEAD_BYTES: Final = HEADER.size + 16
+TAG_BYTES: Final = 16
+OVERHEAD_BYTES: Final = HEADER.size + TAG_BYTES
 AUTHKEY_BYTES: Final = 128
 SENDERS_MAX: Final = 512
 
@@ -55,6 +59,50 @@ class Seal(Protocol):
         """
 
 
+class _Aead(Protocol):
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes: ...
+    def decrypt(self, nonce: bytes, data: memoryview, associated_data: memoryview) -> bytes: ...
+
+
+class _Authenticator:
+    """Cipher `none`: the body stays readable, AES-GCM makes nothing but its tag."""
+
+    def __init__(self, key: bytes) -> None:
+        self._aead = AESGCM(key)
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+        return data + self._aead.encrypt(nonce, b"", associated_data + data)
+
+    def decrypt(self, nonce: bytes, data: memoryview, associated_data: memoryview) -> bytes:
+        body = bytes(data[:-TAG_BYTES])
+        self._aead.decrypt(nonce, data[-TAG_BYTES:], bytes(associated_data) + body)
+        return body
+
+
+_CIPHERS: Final[dict[str, Callable[[bytes], _Aead]]] = {
+    "aes256": AESGCM,
+    "aes128": lambda key: AESGCM(key[:16]),
+    "chacha20": ChaCha20Poly1305,
+    "none": _Authenticator,
+}
+_HASHES: Final[dict[str, Callable[[], HashAlgorithm]]] = {"sha256": SHA256, "sha384": SHA384, "sha512": SHA512}
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """What seals packets, the same on all nodes.
+
+    cipher      aes256, aes128, chacha20; none: packets are authenticated, and anybody can read them
+    digest      sha256, sha384, sha512: how keys are derived
+    """
+
+    cipher: str = "aes256"
+    digest: str = "sha256"
+
+
+USUAL: Final = Suite()
+
+
 def _read_header(datagram: bytes, overhead: int) -> tuple[int, NodeId, int, int]:
     if datagram[:2] != MAGIC:
         raise Rejected("garbage", "not a packet of this protocol")
@@ -71,10 +119,11 @@ class _Key:
 
     __slots__ = ("aead", "highest", "incarnation", "salt", "seen")
 
-    def __init__(self, authkey: bytes, cluster_name: str, sender: NodeId, incarnation: int) -> None:
-        info = b"corosync-amf ring" + struct.pack("<BIQ", PROTOCOL, sender, incarnation) + cluster_name.encode()
-        material = HKDF(SHA256(), 36, salt=None, info=info).derive(authkey)
-        self.aead = AESGCM(material[:32])
+    def __init__(self, authkey: bytes, cluster_name: str, sender: NodeId, incarnation: int, suite: Suite) -> None:
+        purpose = struct.pack("<BIQ", PROTOCOL, sender, incarnation) + f"{suite.cipher}/{cluster_name}".encode()
+        derive = HKDF(_HASHES[suite.digest](), 36, salt=None, info=b"corosync-amf ring" + purpose).derive
+        material = derive(authkey)
+        self.aead = _CIPHERS[suite.cipher](material[:32])
         self.salt = material[32:]
         self.incarnation = incarnation
         self.highest = 0
@@ -96,14 +145,17 @@ class _Key:
 class AesSeal:
     """Raises: ValueError for an authkey of another length than 128 bytes."""
 
-    def __init__(self, authkey: bytes, cluster_name: str, node_id: NodeId, incarnation: int) -> None:
+    def __init__(
+        self, authkey: bytes, cluster_name: str, node_id: NodeId, incarnation: int, suite: Suite = USUAL
+    ) -> None:
         if len(authkey) != AUTHKEY_BYTES:
             raise ValueError(f"the authkey has {len(authkey)} bytes, not {AUTHKEY_BYTES}")
         self._authkey = authkey
         self._cluster_name = cluster_name
         self._node_id = node_id
         self._incarnation = incarnation
-        self._own = _Key(authkey, cluster_name, node_id, incarnation)
+        self._suite = suite
+        self._own = _Key(authkey, cluster_name, node_id, incarnation, suite)
         self._counter = 0
         self._senders: dict[NodeId, _Key] = {}
 
@@ -121,7 +173,7 @@ class AesSeal:
         if key is None or key.incarnation != incarnation:
             if key is not None and incarnation < key.incarnation:
                 raise Rejected("stale", f"node {sender} sent as an incarnation that is over")
-            key = _Key(self._authkey, self._cluster_name, sender, incarnation)
+            key = _Key(self._authkey, self._cluster_name, sender, incarnation, self._suite)
         elif not key.is_new(counter):
             raise Rejected("replayed", f"packet {counter} of node {sender} came again")
         view = memoryview(datagram)
