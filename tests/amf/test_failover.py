@@ -353,6 +353,16 @@ def test_fault_of_a_node_that_is_being_emptied_means_cleanup_only():
     assert believed(world, csi()) == {}
 
 
+def test_fault_of_a_node_that_is_being_emptied_still_means_failfast_where_that_is_configured():
+    kind = {"recovery_on_error": Recovery.NODE_FAILFAST}
+    world = started(units=2, nodes=1, components=(kind,), every_node={"auto_repair": False})
+    world.report(*process(world, comp(1)), Recovery.NODE_SWITCHOVER)
+    world.run(0.002)
+    world.die(*process(world, comp(2)))
+    world.run(1.0)
+    assert said(world, "process_died; recovery: node_failfast") == 1
+
+
 def test_component_with_a_terminate_command_is_ended_by_it():
     world = started(components=({"terminate": ("stop",)},))
     admin(world, su(2), AdminOperation.LOCK)

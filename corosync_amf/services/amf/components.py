@@ -185,12 +185,12 @@ def end_without_process(turn: Turn, comp: Dn, *, restart: bool) -> None:
         gone(turn, comp)
 
 
-def terminate_answered(turn: Turn, comp: Dn, *, ok: bool) -> None:
-    """The answer to the terminate callback."""
+def terminate_answered(turn: Turn, comp: Dn, fault: Kind | None) -> None:
+    """The answer to the terminate callback; `fault`: what is wrong with it, if anything."""
     fact = turn.facts.component(comp)
     fact.terminating = 0
-    if not ok:
-        clean_up(turn, comp, Happening.RESTART, Kind.TERMINATE_FAILED.name.lower())
+    if fault is not None:
+        clean_up(turn, comp, Happening.RESTART, fault.name.lower())
         return
     fact.doing, fact.ticket = Verb.AWAIT_EXIT, turn.order
     turn.run(turn.node_of(comp), AwaitExit(comp, fact.ticket, EXIT_TIMEOUT))
@@ -228,7 +228,7 @@ def gone(turn: Turn, comp: Dn) -> None:
     fact = turn.facts.component(comp)
     fact.doing, fact.instance, fact.client = None, 0, None
     fact.commanded, fact.dirty, fact.delayed, fact.terminating = False, False, False, 0
-    fact.readiness, fact.csi_readiness = HaReadiness.READY_FOR_ASSIGNMENT, {}
+    _forget_readiness(turn, comp)
     for csi, assignment in assignments_of_component(turn.view, comp):
         if holds(assignment):
             turn.failover_cleaned(turn.index.instance_of_csi[csi].dn)
@@ -246,6 +246,16 @@ def gone(turn: Turn, comp: Dn) -> None:
     _drop_assignments(turn, comp)
     fact.attempt = 0
     set_presence(turn, comp, Presence.UNINSTANTIATED, "")
+
+
+def _forget_readiness(turn: Turn, comp: Dn) -> None:
+    """What the process has said of its readiness goes with it."""
+    fact, ready = turn.facts.component(comp), HaReadiness.READY_FOR_ASSIGNMENT
+    said = {"": fact.readiness} | fact.csi_readiness
+    fact.readiness, fact.csi_readiness = ready, {}
+    for csi, former in said.items():
+        if former is not ready:
+            turn.notify(0x71, comp, csi, former, ready)
 
 
 def _drop_assignments(turn: Turn, comp: Dn) -> None:
@@ -302,7 +312,9 @@ def command_done(turn: Turn, done: CommandDone) -> Kind | None:
             turn.clear_alarm(CLEANUP_FAILED_ALARM, done.component)
             gone(turn, done.component)
         case _:
-            clean_up(turn, done.component, Happening.RESTART, Kind.TERMINATE_FAILED.name.lower())
+            is_late = done.verb is Verb.AWAIT_EXIT or done.detail == "timeout"
+            kind = Kind.TERMINATE_TIMEOUT if is_late else Kind.TERMINATE_FAILED
+            clean_up(turn, done.component, Happening.RESTART, kind.name.lower())
     return None
 
 

@@ -74,7 +74,7 @@ from .messages import (
     WhyGet,
 )
 from .model import Cluster, Component, Index, Node, decode, encode
-from .states import View, assignments_of_component, component_operational, holds, view_of
+from .states import View, assignments_of_component, component_operational, ha_readiness, holds, view_of
 from .turn import (
     ADJUST,
     CALLBACK,
@@ -311,7 +311,10 @@ class AmfEngine:
     def _unregister(self, turn: Turn, component: Dn, origin: Origin) -> Message:
         if component not in turn.index.components:
             return Failed(int(ErrorCode.NOT_EXIST), f"{component} is not configured")
-        if turn.facts.component(component).client != origin.client:
+        client = turn.facts.component(component).client
+        if client is None:
+            return Failed(int(ErrorCode.NOT_EXIST), "it is not registered")
+        if client != origin.client:
             return Failed(int(ErrorCode.BAD_OPERATION), "it was not registered by this process")
         faults.detected(turn, component, Kind.UNREGISTERED)
         return _DONE
@@ -346,6 +349,7 @@ class AmfEngine:
         fact = turn.facts.component(message.component)
         if fact.client != origin.client:
             return Failed(int(ErrorCode.BAD_OPERATION), "it was not registered by this process")
+        former = ha_readiness(turn.view, message.component, csi)
         if csi is None:
             fact.readiness, fact.csi_readiness = message.state, {}
         elif message.state is HaReadiness.READY_FOR_ASSIGNMENT:
@@ -353,7 +357,7 @@ class AmfEngine:
         else:
             fact.csi_readiness[csi] = message.state
         turn.say(message.component, f"HA readiness {message.state.name}")
-        turn.notify(0x71, message.component, csi or "", new=message.state)
+        turn.notify(0x71, message.component, csi or "", former, message.state)
         return _DONE
 
     def _fault_detected(self, turn: Turn, fault: FaultDetected) -> Message:

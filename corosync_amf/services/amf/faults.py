@@ -9,7 +9,6 @@ from typing import Final
 from corosync_amf.ais import Dn, HaState, Presence, Recovery
 
 from .components import clean_up, end_without_process, fail_node_fast, instantiation_failed
-from .facts import ComponentFact
 from .lifecycle import Happening
 from .messages import Kind, Verb
 from .model import Component
@@ -48,28 +47,32 @@ def detected(
     fact.last_error = f"{source}: {detail}" if detail else source
     turn.notify(0x191, comp, fact.last_error)
     turn.blame(comp, fact.last_error)
-    is_ignored = node.disabled and recovery is not Recovery.NODE_FAILFAST
+    advice = _advised(config, recovery)
+    is_ignored = node.disabled and advice is not Recovery.NODE_FAILFAST
     if is_ignored or not turn.facts.quorate:
         turn.say(comp, f"fault {fact.last_error}; cleanup only", WARNING)
         clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
         return
-    verdict = _judge(turn, config, fact, recovery)
+    verdict = _judge(turn, config, advice)
     turn.say(comp, f"fault {fact.last_error}; recovery: {verdict.action.name.lower()}", WARNING)
     _recover(turn, comp, verdict.action, source, detected=time or turn.time, cleaned=cleaned)
 
 
-def _judge(turn: Turn, config: Component, fact: ComponentFact, recovery: Recovery) -> Verdict:
-    """The recovery for the fault; notes the new counters."""
+def _advised(config: Component, recovery: Recovery) -> Recovery:
+    """The recovery that is recommended for a fault, be it by the configuration."""
     if recovery is Recovery.NO_RECOMMENDATION:
         recovery = config.recovery_on_error
     if recovery is Recovery.NO_RECOMMENDATION:
-        recovery = Recovery.COMPONENT_FAILOVER
-    if recovery is Recovery.CONTAINER_RESTART:
-        recovery = Recovery.COMPONENT_RESTART
+        return Recovery.COMPONENT_FAILOVER
+    return Recovery.COMPONENT_RESTART if recovery is Recovery.CONTAINER_RESTART else recovery
+
+
+def _judge(turn: Turn, config: Component, advice: Recovery) -> Verdict:
+    """The recovery for the fault; notes the new counters."""
     su = turn.index.unit_of_component[config.dn].dn
     unit, node = turn.facts.unit(su), turn.facts.node(turn.view.host[su])
     counters = Counters(unit.component_restarts, unit.su_restarts, node.failovers)
-    verdict = escalate(recovery, counters, policy_of(turn, su, config.dn), turn.time)
+    verdict = escalate(advice, counters, policy_of(turn, su, config.dn), turn.time)
     after = verdict.counters
     unit.component_restarts, unit.su_restarts, node.failovers = (
         after.component_restarts,
