@@ -19,7 +19,7 @@ from enum import IntFlag
 from typing import Any, ClassVar, Final
 
 from corosync_amf.ais import AdminOperation, Dn, ErrorCode, HaReadiness, HaState, Recovery, TrackFlags
-from corosync_amf.checks import check_enum, check_flags, check_int, check_name, check_timeout
+from corosync_amf.checks import check_enum, check_flags, check_int, check_name, check_text, check_timeout
 from corosync_amf.engine import Done, Failed, Service, to_error
 from corosync_amf.errors import AisError, BadFlags, InvalidParam, NotExist, NotSupported
 from corosync_amf.service import SUPPORTED, Opening, ServiceClient
@@ -68,6 +68,8 @@ from .messages import ProtectionGroupTrack as ProtectionGroupTrackMessage
 
 COMPONENT_NAME_VARIABLE: Final = "SA_AMF_COMPONENT_NAME"
 HEALTHCHECK_KEY_BYTES_MAX: Final = 32
+ANSWER_SECONDS: Final = 0.25
+"""So long after its time the answer to an operation is waited for: it says whether that has begun."""
 _CHANGE_FLAGS: Final = TrackFlags.CHANGES | TrackFlags.CHANGES_ONLY
 
 
@@ -175,14 +177,14 @@ class AmfService(ServiceClient):
         """Have a process of a component, and its descendants to that depth, watched: their end is a fault.
 
         Raises: NotExist: no such component, or the process is not alive; InvalidParam: depth negative, no error bits;
-        AccessDenied: the process belongs to another user.
+        BadFlags: unknown ones; AccessDenied: the process belongs to another user.
         Source: saAmfPmStart_3.
         """
         self.check_open()
-        name = self._component(component)
+        errors, name = _pm_errors(pm_errors), self._component(component)
         process_id = check_int(process_id, "process_id", minimum=1)
         depth = check_int(descendants_tree_depth, "descendants_tree_depth")
-        errors, advice = _pm_errors(pm_errors), check_enum(recovery, Recovery, "recovery")
+        advice = check_enum(recovery, Recovery, "recovery")
         await self.ask(PmStart(name, process_id, depth, errors, advice), Done)
 
     async def pm_stop(
@@ -194,14 +196,15 @@ class AmfService(ServiceClient):
     ) -> None:
         """Undo `pm_start`, for a process, for it and its descendants, or for all of the component.
 
-        Raises: NotExist: no such component, or nothing to stop; InvalidParam; BadHandle: another session started it.
+        Raises: NotExist: no such component, or nothing to stop; InvalidParam; BadFlags; BadHandle: another session
+        started it.
         Source: saAmfPmStop.
         """
         self.check_open()
-        name = self._component(component)
+        errors, name = _pm_errors(pm_errors), self._component(component)
         qualifier = check_enum(stop_qualifier, StopQualifier, "stop_qualifier")
         process_id = check_int(process_id, "process_id")
-        await self.ask(PmStop(name, qualifier, process_id, _pm_errors(pm_errors)), Done)
+        await self.ask(PmStop(name, qualifier, process_id, errors), Done)
 
     async def healthcheck_start(
         self,
@@ -383,7 +386,8 @@ class AmfService(ServiceClient):
         number = check_enum(operation, AdminOperation, "operation")
         check_timeout(timeout)
         message = Admin(check_name(dn, "dn"), int(number), timeout, bool(queue))
-        await self.request(message, Done, retry=queue)
+        patience = None if timeout is None else timeout + ANSWER_SECONDS
+        await self.request(message, Done, timeout=patience, retry=queue)
 
     async def status(self, dn: Dn | None = None) -> Status:
         """Return what is known: of everything, or of one object, what is above it and what is below it.
@@ -463,7 +467,7 @@ def _optional_name(name: object, what: str) -> str | None:
 
 
 def _key(key: object) -> str:
-    checked = check_name(key, "key")
+    checked = check_text(key, "key")
     if len(checked.encode()) > HEALTHCHECK_KEY_BYTES_MAX:
         raise InvalidParam(f"a healthcheck key has {HEALTHCHECK_KEY_BYTES_MAX} bytes at most")
     return checked
@@ -478,7 +482,10 @@ def _code(error: AisError | None) -> int:
 
 
 def _pm_errors(errors: object) -> int:
-    return check_int(errors, "pm_errors", minimum=1, maximum=int(PmErrors.ALL))
+    checked = check_flags(errors, PmErrors, "pm_errors")
+    if not checked:
+        raise InvalidParam("pm_errors names no error")
+    return int(checked)
 
 
 __all__ = ["AmfService", "Callback", "Notification", "ProtectionGroupTrack", "initialize"]
