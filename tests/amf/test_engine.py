@@ -342,14 +342,25 @@ def test_errors_and_alarms_are_told_with_what_caused_them():
     kill(world, comp(1))
     (report,) = notices_of(world, 0x191)
     assert (report.event_type, report.text) == (EventType.ERROR_REPORT, "process_died")
+    recoveries = {4: "no_recommendation", 5: "component_failover"}
+    assert dict(report.info) == {1: node(1), 100: "process_died"} | recoveries
     world = started(nodes=3)
     world.isolate(1)
     world.run(1.0)
     (lost,) = notices_of(world, 0x401)
+    assert lost.text == "no quorum, nothing is assigned: bring nodes back"
+    assert dict(lost.info) == {100: "no quorum, nothing is assigned", 101: "bring nodes back"}
     assert (lost.event_type, lost.probable_cause) == (
         EventType.ALARM_COMMUNICATION,
         ProbableCause.UNDERLYING_RESOURCE_UNAVAILABLE,
     )
+
+
+def test_what_happens_to_a_unit_under_maintenance_names_the_campaign():
+    world = started(unit={"maintenance_campaign": "upgrade-7"})
+    kill(world, comp(1))
+    (report,) = notices_of(world, 0x191)
+    assert dict(report.info)[3] == "upgrade-7"
 
 
 def test_watcher_hears_of_changes_until_it_stops():

@@ -134,8 +134,8 @@ def _next_attempt(turn: Turn, comp: Dn) -> None:
     _drop_assignments(turn, comp)
     turn.facts.unit(turn.index.unit_of_component[comp].dn).repairing = False
     set_presence(turn, comp, after(fact.presence, Happening.FAILED), fact.last_error, WARNING)
-    text = f"cannot be instantiated ({fact.last_error}); look at its log on {node}, then `amf repaired`"
-    turn.raise_alarm(INSTANTIATION_FAILED_ALARM, comp, text)
+    advice = f"look at its log on {node}, then `amf repaired`"
+    turn.raise_alarm(INSTANTIATION_FAILED_ALARM, comp, f"cannot be instantiated ({fact.last_error})", advice)
     if policy.failfast_on_instantiation_failure and not node_fact.failfast_spent:
         node_fact.failfast_spent = True
         fail_node_fast(turn, node, f"{comp} cannot be instantiated")
@@ -274,8 +274,8 @@ def _cleanup_failed(turn: Turn, comp: Dn, detail: str) -> None:
     fact.doing, fact.disabled = None, True
     turn.blame(comp, "cleanup failed")
     set_presence(turn, comp, after(fact.presence, Happening.CLEANUP_FAILED), detail, WARNING)
-    text = f"cleanup failed ({detail or 'no reason given'}): end its processes on {node} by hand, then `amf repaired`"
-    turn.raise_alarm(CLEANUP_FAILED_ALARM, comp, text)
+    advice = f"end its processes on {node} by hand, then `amf repaired`"
+    turn.raise_alarm(CLEANUP_FAILED_ALARM, comp, f"cleanup failed ({detail or 'no reason given'})", advice)
     if turn.index.node_named[node].failfast_on_termination_failure:
         fail_node_fast(turn, node, f"{comp} cannot be cleaned up")
 

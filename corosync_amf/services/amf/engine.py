@@ -93,7 +93,6 @@ from .turn import (
 
 _NODE_SCOPED: Final = frozenset({Recovery.NODE_SWITCHOVER, Recovery.NODE_FAILOVER, Recovery.NODE_FAILFAST})
 _DONE: Final = Done()
-_NO_QUORUM: Final = "no quorum: bring nodes back; nothing is assigned until then"
 
 
 class AmfEngine:
@@ -413,8 +412,7 @@ class AmfEngine:
             case timer if timer == OPERATION:
                 administration.timed_out(turn, subject)
             case timer if timer == UNASSIGNED and subject in turn.facts.unassigned:
-                text = "has no active assignment: see `amf why`"
-                turn.raise_alarm(SI_UNASSIGNED_ALARM, subject, text)
+                turn.raise_alarm(SI_UNASSIGNED_ALARM, subject, "has no active assignment", "see `amf why`")
             case timer if timer == ADJUST:
                 adjusting.due(turn, subject)
             case _:
@@ -459,9 +457,7 @@ class AmfEngine:
     def _quorum_is(self, turn: Turn, *, quorate: bool) -> None:
         facts, cluster = turn.facts, turn.index.cluster
         if facts.quorate and not quorate:
-            turn.raise_alarm(
-                QUORUM_LOST_ALARM, cluster.dn, "no quorum: bring nodes back; nothing is assigned until then"
-            )
+            turn.raise_alarm(QUORUM_LOST_ALARM, cluster.dn, "no quorum, nothing is assigned", "bring nodes back")
             for operation in list(facts.operations):
                 turn.refuse(operation.origin, ErrorCode.TRY_AGAIN, "the partition lost its quorum")
             facts.operations.clear()

@@ -45,17 +45,21 @@ def detected(
             clean_up(turn, comp, Happening.RESTART, source, cleaned=cleaned)
         return
     fact.last_error = f"{source}: {detail}" if detail else source
-    turn.notify(0x191, comp, fact.last_error)
     turn.blame(comp, fact.last_error)
     advice = _advised(config, recovery)
     is_ignored = node.disabled and advice is not Recovery.NODE_FAILFAST
     if is_ignored or not turn.facts.quorate:
+        turn.report_error(comp, fact.last_error, recovery.name.lower(), "cleanup")
         turn.say(comp, f"fault {fact.last_error}; cleanup only", WARNING)
         clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
         return
     verdict = _judge(turn, config, advice)
-    turn.say(comp, f"fault {fact.last_error}; recovery: {verdict.action.name.lower()}", WARNING)
-    _recover(turn, comp, verdict.action, source, detected=time or turn.time, cleaned=cleaned)
+    action = verdict.action
+    if action is Action.SU_RESTART and not _may_restart(turn, turn.index.unit_of_component[comp].dn):
+        action = Action.SU_FAILOVER
+    turn.report_error(comp, fact.last_error, recovery.name.lower(), action.name.lower())
+    turn.say(comp, f"fault {fact.last_error}; recovery: {action.name.lower()}", WARNING)
+    _recover(turn, comp, action, source, detected=time or turn.time, cleaned=cleaned)
 
 
 def _advised(config: Component, recovery: Recovery) -> Recovery:
@@ -109,8 +113,6 @@ def _recover(turn: Turn, comp: Dn, action: Action, source: str, *, detected: flo
     su = turn.index.unit_of_component[comp].dn
     node = turn.view.host[su]
     fact, unit = turn.facts.component(comp), turn.facts.unit(su)
-    if action is Action.SU_RESTART and not _may_restart(turn, su):
-        action = Action.SU_FAILOVER
     match action:
         case Action.COMPONENT_RESTART:
             fact.restarts += 1
@@ -123,7 +125,10 @@ def _recover(turn: Turn, comp: Dn, action: Action, source: str, *, detected: flo
             note_failovers(turn, [su for su, host in turn.view.host.items() if host == node], source, detected)
             fail_node_fast(turn, node, f"{turn.index.short(comp)}: {source}")
         case Action.CLUSTER_RESET:
-            turn.raise_alarm(CLUSTER_RESET_ALARM, turn.index.cluster.dn, f"cluster reset asked for by {comp}")
+            cause = f"cluster reset asked for by {comp}: {fact.last_error}"
+            turn.raise_alarm(
+                CLUSTER_RESET_ALARM, turn.index.cluster.dn, cause, "start the nodes again when that is gone"
+            )
             for name in turn.index.node_named:
                 fail_node_fast(turn, name, "cluster reset")
         case Action.APPLICATION_RESTART:

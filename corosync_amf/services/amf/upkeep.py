@@ -218,8 +218,8 @@ def _repair_unit(turn: Turn, group: ServiceGroup, unit: ServiceUnit) -> None:
     fact.repair_wait = min(max(2 * fact.repair_wait, REPAIR_WAIT_MIN), REPAIR_WAIT_MAX)
     fact.repair_at = turn.time + fact.repair_wait
     turn.alarm(REPAIR, unit.dn, fact.repair_wait, turn.order)
-    text = f"failed {REPAIRS_MAX} repairs in ten minutes; next one in {fact.repair_wait:.0f} s: look for the cause"
-    turn.raise_alarm(RESTART_STORM_ALARM, unit.dn, text)
+    text = f"failed {REPAIRS_MAX} repairs in ten minutes; next one in {fact.repair_wait:.0f} s"
+    turn.raise_alarm(RESTART_STORM_ALARM, unit.dn, text, "look for the cause")
 
 
 def repair_due(turn: Turn, su: Dn) -> None:
