@@ -229,6 +229,24 @@ def test_monitor_is_started_and_stopped():
     assert outcome(world, comp(1), OP.EAM_START) is CODE.OK
 
 
+def test_monitor_that_cannot_be_started_fails_the_operation_with_its_fault():
+    world = started(components=({"am_start": ("watch",), "am_stop": ("unwatch",)},))
+    world.refuse_monitor = {comp(1)}
+    assert outcome(world, comp(1), OP.EAM_STOP) is CODE.OK
+    number = world.admin(comp(1), OP.EAM_START)
+    world.run(1.0)
+    refused = refusal(world, number)
+    assert (refused.code, refused.reason) == (CODE.FAILED_OPERATION, "app/su1/c0: active_monitoring")
+    assert said(world, "AM_STOP: 6>, ticket") == 2
+
+
+def test_monitor_of_what_is_not_instantiated_is_not_started():
+    world = started(components=({"am_start": ("watch",), "am_stop": ("unwatch",)},))
+    for operation in (OP.LOCK, OP.LOCK_INSTANTIATION):
+        assert outcome(world, su(1), operation) is CODE.OK
+    assert outcome(world, comp(1), OP.EAM_START) is CODE.BAD_OPERATION
+
+
 REFUSALS = [
     ("nothing", OP.LOCK, CODE.NOT_EXIST),
     (su(1), 99, CODE.INVALID_PARAM),

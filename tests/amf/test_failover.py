@@ -1,5 +1,7 @@
 """Faults and what becomes of the work: the recoveries one by one, in a world of fake processes."""
 
+import pytest
+
 from corosync_amf.ais import (
     AdminOperation,
     Assignment,
@@ -397,6 +399,30 @@ def test_active_monitor_that_cannot_be_started_is_a_fault():
     world.run(2.0)
     assert said(world, "fault active_monitoring") == 1
     assert believed(world, csi()) == {comp(2): ACTIVE}
+
+
+@pytest.mark.parametrize(("refused", "attempts"), [(set(), 1), ({comp(2)}, 3)])
+def test_active_monitor_is_stopped_before_its_component_is_asked_to_end(refused, attempts):
+    monitored = {"am_start": ("watch",), "am_stop": ("unwatch",), "max_am_stop_attempts": 3}
+    world = started(components=(monitored,))
+    admin(world, su(2), AdminOperation.LOCK)
+    world.refuse_monitor = refused
+    world.trace.clear()
+    assert outcome(world, su(2), AdminOperation.LOCK_INSTANTIATION) is ErrorCode.OK
+    told = [line for line in world.trace if "AM_STOP: 6>, ticket" in line or "AWAIT_EXIT: 3>" in line]
+    assert ["AM_STOP" in line for line in told] == attempts * [True] + [False]
+
+
+def test_component_that_dies_while_its_monitor_is_stopped_is_cleaned_up():
+    world = started(components=({"am_start": ("watch",), "am_stop": ("unwatch",)},))
+    admin(world, su(2), AdminOperation.LOCK)
+    number = world.admin(su(2), AdminOperation.LOCK_INSTANTIATION)
+    while fact(world, comp(2)).doing is not amf.Verb.AM_STOP:
+        world.run(0.0002)
+    world.die(*process(world, comp(2)))
+    world.run(1.0)
+    assert number in world.replies
+    assert presence(world, comp(2)) is Presence.UNINSTANTIATED
 
 
 def test_worst_ranked_si_gives_way_when_a_node_has_no_room():

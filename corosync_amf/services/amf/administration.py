@@ -20,11 +20,11 @@ from corosync_amf.errors import NotExist
 
 from . import adjusting
 from .adjusting import ideal
-from .components import clean_up, is_on_demand, needed_up
+from .components import clean_up, is_on_demand, monitor, needed_up
 from .facts import Operation
 from .faults import note_failovers, restart_application
 from .lifecycle import Happening
-from .messages import Admin, AmStart, AmStop, Verb
+from .messages import Admin, Verb
 from .refusals import TARGET, Refusal, refused, transition
 from .scope import Class, class_of, groups_of, instances_of, is_settled, units_of
 from .states import (
@@ -283,13 +283,7 @@ def _begin_repair(turn: Turn, operation: Operation) -> None:
 
 
 def _begin_monitor(turn: Turn, operation: Operation) -> None:
-    config, fact = turn.component(operation.dn)
-    node = turn.node_of(operation.dn)
-    if operation.operation == _OP.EAM_START:
-        fact.monitor_attempt = 1
-        turn.run(node, AmStart(operation.dn, fact.instance, config.am_start_timeout))
-    else:
-        turn.run(node, AmStop(operation.dn, fact.instance, config.am_stop_timeout))
+    monitor(turn, operation.dn, Verb.AM_START if operation.operation == _OP.EAM_START else Verb.AM_STOP)
 
 
 _BEGIN: Final[dict[AdminOperation, Callable[[Turn, Operation], None]]] = {
@@ -331,8 +325,10 @@ def _continue(turn: Turn, operation: Operation) -> None:
             _finish(turn, operation, (ErrorCode.FAILED_OPERATION, failure) if broken else None)
         case _OP.UNLOCK if is_settled(turn.view, operation.dn):
             _finish(turn, operation, None)
-        case _OP.EAM_START | _OP.EAM_STOP:
-            _finish(turn, operation, None)
+        case _OP.EAM_START | _OP.EAM_STOP if turn.facts.component(operation.dn).monitor is None:
+            is_up = turn.facts.component(operation.dn).presence is Presence.INSTANTIATED
+            fault = operation.fault if is_up or operation.fault else "it is not there any more"
+            _finish(turn, operation, (ErrorCode.FAILED_OPERATION, fault) if fault else None)
         case _:
             pass
 

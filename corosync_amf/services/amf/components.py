@@ -100,8 +100,7 @@ def _check_instantiated(turn: Turn, comp: Dn) -> None:
     node = turn.node_of(comp)
     turn.run(node, Monitor(comp, fact.instance))
     if config.am_start is not None:
-        fact.monitor_attempt = 1
-        turn.run(node, AmStart(comp, fact.instance, config.am_start_timeout))
+        monitor(turn, comp, Verb.AM_START)
     if is_on_demand(turn.view, comp):
         for _, assignment in assignments_of_component(turn.view, comp):
             assignment.confirmed, assignment.kept = True, False
@@ -165,8 +164,16 @@ def terminate(turn: Turn, comp: Dn, *, restart: bool = False) -> None:
         return
     silence(turn, comp)
     set_presence(turn, comp, after(fact.presence, happening), "")
-    if config.am_start is not None:
-        turn.run(turn.node_of(comp), AmStop(comp, fact.instance, config.am_stop_timeout))
+    if config.am_start is not None and config.am_stop is not None:
+        fact.doing = Verb.AM_STOP
+        monitor(turn, comp, Verb.AM_STOP)
+    else:
+        _ask_to_terminate(turn, comp)
+
+
+def _ask_to_terminate(turn: Turn, comp: Dn) -> None:
+    config, fact = turn.component(comp)
+    fact.doing = None
     if fact.client is not None and config.terminate is None:
         callback = Callback(comp, (), None)
         fact.terminating = turn.invoke(callback, config.terminate_callback_timeout)
@@ -202,6 +209,7 @@ def clean_up(turn: Turn, comp: Dn, happening: Happening, source: str, *, cleaned
     silence(turn, comp)
     turn.disarm(INSTANTIATE, comp)
     fact.doomed, fact.source, fact.client, fact.terminating = None, source, None, 0
+    fact.monitor = None
     set_presence(turn, comp, after(fact.presence, happening), source)
     if cleaned and config.cleanup is None:
         gone(turn, comp)
@@ -226,7 +234,7 @@ def silence(turn: Turn, comp: Dn) -> None:
 def gone(turn: Turn, comp: Dn) -> None:
     """No process of the component is left."""
     fact = turn.facts.component(comp)
-    fact.doing, fact.instance, fact.client = None, 0, None
+    fact.doing, fact.instance, fact.client, fact.monitor = None, 0, None, None
     fact.commanded, fact.dirty, fact.delayed, fact.terminating = False, False, False, 0
     _forget_readiness(turn, comp)
     for csi, assignment in assignments_of_component(turn.view, comp):
@@ -296,8 +304,8 @@ def fail_node_fast(turn: Turn, node: str, reason: str) -> None:
 def command_done(turn: Turn, done: CommandDone) -> Kind | None:
     """What came of a command; nothing if it is no longer waited for. Return the fault that it amounts to."""
     config, fact = turn.component(done.component)
-    if done.verb is Verb.AM_START:
-        return _monitor_started(turn, config, fact, done)
+    if done.verb in (Verb.AM_START, Verb.AM_STOP):
+        return _monitor_done(turn, config, fact, done)
     if done.verb is not fact.doing or done.ticket != fact.ticket:
         return None
     match done.verb:
@@ -318,14 +326,40 @@ def command_done(turn: Turn, done: CommandDone) -> Kind | None:
     return None
 
 
-def _monitor_started(turn: Turn, config: Component, fact: ComponentFact, done: CommandDone) -> Kind | None:
-    if done.ok or done.ticket != fact.instance or fact.presence is not Presence.INSTANTIATED:
+# ---- the active monitor
+
+
+def monitor(turn: Turn, comp: Dn, verb: Verb) -> None:
+    """Start or stop the active monitor, with as many attempts as are configured."""
+    fact = turn.facts.component(comp)
+    fact.monitor, fact.monitor_attempt = verb, 1
+    _run_monitor(turn, comp)
+
+
+def _run_monitor(turn: Turn, comp: Dn) -> None:
+    config, fact = turn.component(comp)
+    if fact.monitor is Verb.AM_START:
+        turn.run(turn.node_of(comp), AmStart(comp, fact.instance, config.am_start_timeout))
+    else:
+        turn.run(turn.node_of(comp), AmStop(comp, fact.instance, config.am_stop_timeout))
+
+
+def _monitor_done(turn: Turn, config: Component, fact: ComponentFact, done: CommandDone) -> Kind | None:
+    """A monitor that cannot be started is a fault; one that cannot be stopped is ended with its component."""
+    if done.verb is not fact.monitor or done.ticket != fact.instance:
         return None
-    if fact.monitor_attempt < config.max_am_start_attempts:
+    is_start = done.verb is Verb.AM_START
+    if not done.ok and fact.monitor_attempt < (
+        config.max_am_start_attempts if is_start else config.max_am_stop_attempts
+    ):
         fact.monitor_attempt += 1
-        turn.run(turn.node_of(config.dn), AmStart(config.dn, fact.instance, config.am_start_timeout))
+        _run_monitor(turn, config.dn)
         return None
-    return Kind.ACTIVE_MONITORING
+    fact.monitor, turn.changed = None, True
+    if fact.doing is Verb.AM_STOP:
+        _ask_to_terminate(turn, config.dn)
+    has_failed = is_start and not done.ok and fact.presence is Presence.INSTANTIATED
+    return Kind.ACTIVE_MONITORING if has_failed else None
 
 
 # ---- nodes

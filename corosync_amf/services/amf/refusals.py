@@ -57,7 +57,10 @@ def refused(turn: Turn, dn: Dn, operation: AdminOperation) -> Refusal | None:
         case _OP.EAM_START | _OP.EAM_STOP:
             config = view.index.components[dn]
             command = config.am_start if operation is _OP.EAM_START else config.am_stop
-            return (bad, "no such command is configured") if command is None else None
+            if command is None:
+                return bad, "no such command is configured"
+            is_up = view.facts.component(dn).presence is Presence.INSTANTIATED
+            return None if is_up else (bad, "it is not instantiated")
 
 
 def transition(view: View, groups: list[Dn]) -> str:

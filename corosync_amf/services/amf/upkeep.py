@@ -166,7 +166,7 @@ def _end_doomed(turn: Turn, unit: ServiceUnit) -> None:
 
 def _is_ending(turn: Turn, comp: Dn) -> bool:
     fact = turn.facts.component(comp)
-    return bool(fact.terminating) or fact.doing in (Verb.CLEANUP, Verb.TERMINATE, Verb.AWAIT_EXIT)
+    return bool(fact.terminating) or fact.doing in (Verb.AM_STOP, Verb.CLEANUP, Verb.TERMINATE, Verb.AWAIT_EXIT)
 
 
 # ---- repair
