@@ -12,8 +12,9 @@ from .components import clean_up, end_without_process, fail_node_fast, instantia
 from .lifecycle import Happening
 from .messages import Kind, Verb
 from .model import Component
+from .names import parent
 from .recovery import Action, Counters, Policy, Verdict, escalate
-from .states import FAILED, assignments_of_component, holds, instances_of_unit, parent
+from .states import FAILED, assignments_of_component, holds, instances_of_unit
 from .turn import CLUSTER_RESET_ALARM, TEXT_MAX, Turn
 
 _LETTING_GO: Final = frozenset({HaState.QUIESCED, HaState.QUIESCING})

@@ -13,7 +13,8 @@ from .components import clean_up, is_on_demand, needed_up, start, terminate
 from .lifecycle import Happening, after
 from .messages import Verb
 from .model import ServiceGroup, ServiceUnit
-from .states import FAILED, assignments_of_component, instances_of_unit, parent, unit_admin
+from .names import parent
+from .states import FAILED, assignments_of_component, instances_of_unit, unit_admin
 from .turn import REPAIR, RESTART_STORM_ALARM, Turn
 
 REPAIRS_MAX: Final = 5
