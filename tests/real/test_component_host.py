@@ -4,6 +4,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -483,6 +484,36 @@ def test_a_component_and_its_children_end_when_the_executive_is_gone(tmp_path: P
             executive.kill_self()
             await gone(pid)
             await gone(child)
+
+    anyio.run(body)
+
+
+STUBBORN = """
+import anyio
+from corosync_amf import Library, amf
+async def body():
+    service = await amf.initialize()
+    await service.component_register()
+    while True:
+        try:
+            async for event in service:
+                pass
+        except Library:
+            await anyio.sleep(600)
+anyio.run(body)
+"""
+
+
+def test_a_program_that_registered_ends_when_the_executive_is_gone_whatever_it_does(tmp_path: Path) -> None:
+    async def body() -> None:
+        program = Component(
+            dn=dn("a"), name="a", instantiate=(sys.executable, "-c", STUBBORN), env={"PYTHONPATH": PATH}
+        )
+        async with small_executive(tmp_path, program) as executive:
+            await started(executive, "a")
+            pid = executive.pid("a")
+            executive.kill_self()
+            await gone(pid)
 
     anyio.run(body)
 

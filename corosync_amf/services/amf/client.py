@@ -13,10 +13,12 @@ Python components need none of this: see `corosync_amf.Component`.
 Source: SAI-AIS-AMF-B.04.01 chapter 7.
 """
 
+import logging
 import os
+import signal
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 from corosync_amf.ais import AdminOperation, Dn, ErrorCode, HaReadiness, HaState, Recovery, TrackFlags
 from corosync_amf.checks import check_enum, check_flags, check_int, check_name, check_text, check_timeout
@@ -132,6 +134,9 @@ class AmfService(ServiceClient):
     async def component_register(self, component: Dn | None = None, proxy: Dn | None = None) -> None:
         """Tell AMF that a component (None: this process's own) is up and takes work through this session.
 
+        A process that AMF started for the component ends at once when the executive is gone: another node may be about
+        to act in its place.
+
         Raises: InvalidParam: this process was started for another component; NotExist: not configured, or the proxy
         is not; Exist: registered already; Init: csi_set, csi_remove or terminate events were left out; BadOperation:
         its category does not register, or `proxy` is not its proxy; AccessDenied: the proxy CSI is not ACTIVE there.
@@ -146,6 +151,8 @@ class AmfService(ServiceClient):
         for kind in (Callback.CSI_SET, Callback.CSI_REMOVE, Callback.COMPONENT_TERMINATE):
             self.check_callback(kind)
         await self.request(Register(name, proxy), Done)
+        if proxy is None and os.environ.get(COMPONENT_NAME_VARIABLE) == name:
+            self.session.when_lost = end_with_executive
 
     async def component_unregister(self, component: Dn | None = None, proxy: Dn | None = None) -> None:
         """Take no more work for a component. For a component that has work this is a fault.
@@ -460,6 +467,16 @@ def initialize(
         return service
 
     return Opening(open, lambda service: service.finalize())
+
+
+def end_with_executive(reason: str) -> NoReturn:
+    """End this process, and its process group if it leads one, without another instruction of the application."""
+    logging.getLogger(__name__).critical("the executive is gone (%s): the component ends at once", reason)
+    logging.shutdown()
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _optional_name(name: object, what: str) -> str | None:
