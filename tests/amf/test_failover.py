@@ -89,6 +89,35 @@ def test_component_with_disable_restart_fails_over_instead():
     assert believed(world, csi()) == {comp(1): STANDBY, comp(2): ACTIVE}
 
 
+@pytest.mark.parametrize("seconds", [0.001, 0.002, 0.006])
+def test_more_that_is_recommended_while_a_component_restarts_is_done(seconds):
+    world = started(components=({"recovery_on_error": RESTART},))
+    world.report(*process(world, comp(1)), RESTART)
+    world.run(0.001 + seconds)
+    assert presence(world, comp(1)) is Presence.RESTARTING
+    world.send(world.sites[2], 7, amf.ErrorReport(comp(1), Recovery.COMPONENT_FAILOVER))
+    while believed(world, csi()).get(comp(2)) is not ACTIVE:
+        world.run(0.0005)
+    former = view(world).facts.former[csi()]
+    assert (former.component, former.quiesced) == (comp(1), False)  # what the new one is told
+    world.run(2.0)
+    assert said(world, "recovery: component_failover") == 1
+    assert believed(world, csi()) == {comp(1): STANDBY, comp(2): ACTIVE}
+
+
+@pytest.mark.parametrize(("recovery", "count"), [(Recovery.COMPONENT_FAILOVER, 0), (Recovery.NODE_FAILOVER, 1)])
+def test_only_more_than_its_end_is_done_about_a_component_that_is_being_ended(recovery, count):
+    world = started()
+    admin(world, su(1), AdminOperation.LOCK)
+    world.admin(su(1), AdminOperation.LOCK_INSTANTIATION)
+    while presence(world, comp(1)) is not Presence.TERMINATING:
+        world.run(0.0002)
+    world.send(world.sites[2], 7, amf.ErrorReport(comp(1), recovery))
+    world.run(2.0)
+    assert said(world, "fault error_report; recovery") == count
+    assert believed(world, csi()) == {comp(2): ACTIVE}
+
+
 def test_repeated_faults_escalate_to_su_restart_then_to_failover():
     world = started(
         components=({"recovery_on_error": RESTART}, {"recovery_on_error": RESTART}),

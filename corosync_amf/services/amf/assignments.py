@@ -14,7 +14,7 @@ from .components import is_on_demand, terminate, terminate_answered
 from .facts import AssignmentFact, Callback, Former
 from .messages import CsiDescriptor, CsiFlags, CsiRemove, CsiSet, Kind, Transition
 from .planning import Do, Step
-from .states import ha_readiness, unit_ha_state
+from .states import ha_readiness, holds, unit_ha_state
 from .turn import QUIESCING, Turn, describe
 
 _CLEAR: Final = frozenset({HaState.STANDBY, HaState.QUIESCED})
@@ -25,7 +25,7 @@ def perform(turn: Turn, step: Step) -> None:
     turn.changed = True
     if step.do is Do.FORGET:
         for csi in step.csis:
-            _delete(turn, csi, step.component)
+            _forget(turn, csi, step.component)
     elif is_on_demand(turn.view, step.component):
         _perform_on_demand(turn, step)
     elif step.do is Do.REMOVE:
@@ -202,6 +202,14 @@ def _not_ready(turn: Turn, callback: Callback) -> None:
         turn.say(csi, f"{turn.index.short(callback.component)}: not ready for {describe(callback.asked)}", WARNING)
         if not row.confirmed:
             _delete(turn, csi, callback.component)
+
+
+def _forget(turn: Turn, csi: Dn, comp: Dn) -> None:
+    """What a restart was to bring back goes elsewhere: its former process had it, and did not let go of it."""
+    row = turn.facts.assigned(csi)[comp]
+    _delete(turn, csi, comp)
+    if row.kept and holds(row):
+        turn.facts.former[csi] = Former(comp, quiesced=False)
 
 
 def _delete(turn: Turn, csi: Dn, comp: Dn) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from corosync_amf.ais import Dn, HaState, Presence, Recovery
 
 from .components import clean_up, end_without_process, fail_node_fast, instantiation_failed
+from .facts import ComponentFact
 from .lifecycle import Happening
 from .messages import Kind, Verb
 from .model import Component
@@ -17,6 +18,17 @@ from .recovery import Action, Counters, Policy, Verdict, escalate
 from .states import FAILED, assignments_of_component, holds, instances_of_unit
 from .turn import CLUSTER_RESET_ALARM, TEXT_MAX, Turn
 
+_COMING: Final = frozenset({Presence.INSTANTIATING, Presence.RESTARTING})
+_BEYOND_SU: Final = frozenset(
+    {
+        Recovery.NODE_SWITCHOVER,
+        Recovery.NODE_FAILOVER,
+        Recovery.NODE_FAILFAST,
+        Recovery.APPLICATION_RESTART,
+        Recovery.CLUSTER_RESET,
+    }
+)
+_BEYOND_RESTART: Final = _BEYOND_SU | {Recovery.COMPONENT_FAILOVER}
 _LETTING_GO: Final = frozenset({HaState.QUIESCED, HaState.QUIESCING})
 
 
@@ -34,16 +46,11 @@ def detected(
     config, fact = turn.component(comp)
     detail = detail[:TEXT_MAX]
     node = turn.facts.node(turn.node_of(comp))
-    if node.failfast or fact.instance == 0 or fact.doing is Verb.CLEANUP or fact.presence in FAILED:
+    if node.failfast or fact.instance == 0 or fact.presence in FAILED:
         return
     source = kind.name.lower()
-    if fact.doing is Verb.INSTANTIATE:
-        instantiation_failed(turn, comp, kind, detail, cleaned=cleaned)
-        return
-    if fact.presence is not Presence.INSTANTIATED:
-        # It is on its way out in order; the command that ends it and the wait for its exit need no help.
-        if fact.doing not in (Verb.TERMINATE, Verb.AWAIT_EXIT) or cleaned:
-            clean_up(turn, comp, Happening.RESTART, source, cleaned=cleaned)
+    if fact.presence is not Presence.INSTANTIATED and not _is_severe(fact, recovery):
+        _fails_on_its_way(turn, comp, kind, detail, cleaned=cleaned)
         return
     fact.last_error = f"{source}: {detail}" if detail else source
     turn.blame(comp, fact.last_error)
@@ -61,6 +68,20 @@ def detected(
     turn.report_error(comp, fact.last_error, recovery.name.lower(), action.name.lower())
     turn.say(comp, f"fault {fact.last_error}; recovery: {action.name.lower()}", WARNING)
     _recover(turn, comp, action, source, detected=time or turn.time, cleaned=cleaned)
+
+
+def _is_severe(fact: ComponentFact, recovery: Recovery) -> bool:
+    """Whether more is recommended than what goes on anyway with a component that is coming or going."""
+    return recovery in (_BEYOND_RESTART if fact.presence in _COMING else _BEYOND_SU)
+
+
+def _fails_on_its_way(turn: Turn, comp: Dn, kind: Kind, detail: str, *, cleaned: bool) -> None:
+    """An attempt to instantiate has failed; what is on its way out in order needs no help but its cleanup."""
+    fact = turn.facts.component(comp)
+    if fact.doing is Verb.INSTANTIATE:
+        instantiation_failed(turn, comp, kind, detail, cleaned=cleaned)
+    elif fact.doing is not Verb.CLEANUP and (fact.doing not in (Verb.TERMINATE, Verb.AWAIT_EXIT) or cleaned):
+        clean_up(turn, comp, Happening.RESTART, kind.name.lower(), cleaned=cleaned)
 
 
 def _advised(config: Component, recovery: Recovery) -> Recovery:
@@ -133,12 +154,12 @@ def _recover(turn: Turn, comp: Dn, action: Action, source: str, *, detected: flo
             for name in turn.index.node_named:
                 fail_node_fast(turn, name, "cluster reset")
         case Action.APPLICATION_RESTART:
-            clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
+            end(turn, comp, source, cleaned=cleaned)
             restart_application(turn, parent(turn.index.group_of_unit[su].dn))
         case Action.COMPONENT_FAILOVER:
             fact.disabled = True
             note_failovers(turn, [su], source, detected)
-            clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
+            end(turn, comp, source, cleaned=cleaned)
         case Action.SU_FAILOVER | Action.NODE_SWITCHOVER | Action.NODE_FAILOVER:
             _fail_over(turn, comp, action, source, detected=detected, cleaned=cleaned)
 
