@@ -356,6 +356,25 @@ def test_errors_and_alarms_are_told_with_what_caused_them():
     )
 
 
+def test_a_lost_node_that_could_not_be_fenced_is_an_alarm_until_it_is_back():
+    world = started(nodes=3)
+    failed = amf.FencingFailed("host1", 1, "10.0.0.1", "exit 3")
+    world.send(world.sites[2], 0, failed)
+    world.run(0.5)
+    assert severities(world, 0x402) == []  # it is there
+    world.crash(1)
+    world.run(1.0)
+    world.send(world.sites[2], 0, failed)
+    world.send(world.sites[2], 7, failed)
+    world.run(0.5)
+    (alarm,) = notices_of(world, 0x402)
+    assert alarm.notification_object == node(1)
+    assert alarm.text.startswith("could not be fenced (exit 3): make sure that it is off")
+    world.restart(1)
+    world.run(2.0)
+    assert severities(world, 0x402) == [Severity.MAJOR, Severity.CLEARED]
+
+
 def test_what_happens_to_a_unit_under_maintenance_names_the_campaign():
     world = started(unit={"maintenance_campaign": "upgrade-7"})
     kill(world, comp(1))

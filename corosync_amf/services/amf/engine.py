@@ -55,6 +55,7 @@ from .messages import (
     Executive,
     Failfast,
     FaultDetected,
+    FencingFailed,
     HaReadinessSet,
     HaStateGet,
     HaStateIs,
@@ -78,6 +79,7 @@ from .states import View, assignments_of_component, component_operational, ha_re
 from .turn import (
     ADJUST,
     CALLBACK,
+    FENCING_FAILED_ALARM,
     INSTANTIATE,
     OPERATION,
     QUIESCING,
@@ -271,6 +273,8 @@ class AmfEngine:
                 return _DONE
             case NodeStanding():
                 standing.stands(turn, message)
+            case FencingFailed():
+                standing.fencing_failed(turn, message)
             case ClientGone():
                 self._client_gone(turn, origin.client)
             case _:
@@ -451,6 +455,7 @@ class AmfEngine:
         fact.node_id = node_id
         if has_joined:
             fact.failfast_spent = False
+            turn.clear_alarm(FENCING_FAILED_ALARM, node.dn)
             components.node_joined(turn, name)
             turn.say(node.dn, "joined")
 
