@@ -296,6 +296,8 @@ class Host:
 
             await work.keeper.follow(follow)
             await self._restore(work)
+        elif work.keeper is not None and not work.policy.hot:
+            await work.keeper.load()  # for `ctx.state`; it is read again at the promotion
         await self._call_csi_set(work)
 
     async def _restore(self, work: Work) -> None:
@@ -355,8 +357,20 @@ class Host:
         if work.keeper is None or not work.is_serving:
             return
         if self._plugins.has("checkpoint"):
-            await self._write_round(work)
+            await self._write_last_round(work)
         await work.keeper.flush()
+
+    async def _write_last_round(self, work: Work) -> None:
+        """The round before QUIESCED. A hook that fails counts as in any other round: what was written stands."""
+        try:
+            answers = await _within(self._limits.callback_timeout, "checkpoint", self._asked_for_state(work))
+        except Library:
+            raise
+        except Exception as failure:
+            self._count_failure(work, failure)
+            return
+        work.checkpoint_failures = 0
+        await self._write(work, answers)
 
     async def _write_periodically(self, work: Work) -> None:
         """One round each period; a round that takes longer makes those that it covers fall out."""
@@ -388,11 +402,18 @@ class Host:
 
     async def _write_round(self, work: Work) -> None:
         """Ask the application for its state and write what changed."""
+        await self._write(work, await self._asked_for_state(work))
+
+    async def _asked_for_state(self, work: Work) -> list[Any]:
+        return await self._call("checkpoint", csi=work.assignment)
+
+    async def _write(self, work: Work, answers: list[Any]) -> None:
+        """Write what changed. Who has nothing to say (None) changes nothing: then no key is taken to be gone."""
         assert work.keeper is not None
         whole: dict[str, Any] = {}
         part: dict[str, Any] = {}
-        is_partial = False
-        for answer in await self._call("checkpoint", csi=work.assignment):
+        is_partial = len(answers) < self._plugins.count("checkpoint")
+        for answer in answers:
             if isinstance(answer, Partial):
                 part.update(answer.mapping)
                 is_partial = True
@@ -400,7 +421,7 @@ class Host:
                 whole.update(answer)
         if is_partial:
             await work.keeper.write({**whole, **part})
-        elif whole or work.keeper.known:
+        else:
             await work.keeper.replace(whole)
 
     def _failed(self, failure: Exception) -> None:

@@ -118,7 +118,8 @@ class ComponentContext:
             await work.keeper.put(changes)
 
     def state(self, csi: Dn | None = None) -> Mapping[str, Any]:
-        """The checkpointed state as this process last knew it: written, read at promotion, or followed when `hot`."""
+        """The checkpointed state as this process last knew it: written, read at STANDBY and at promotion, or followed
+        when `hot`."""
         keeper = self._work(csi).keeper
         return {} if keeper is None else keeper.state()
 

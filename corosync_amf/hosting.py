@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import logging
 import os
-import signal
 import sys
 from typing import Final
 
@@ -20,7 +19,7 @@ from corosync_amf.component_host import Host
 from corosync_amf.errors import AisError, Library
 from corosync_amf.plugins import Plugins
 from corosync_amf.services import amf
-from corosync_amf.services.amf.client import COMPONENT_NAME_VARIABLE
+from corosync_amf.services.amf.client import COMPONENT_NAME_VARIABLE, end_with_executive
 
 EXIT_NOT_STARTED: Final = 1
 EXIT_USAGE: Final = 2
@@ -71,11 +70,8 @@ def _exit_code(error: BaseException) -> int:
     """Say why the component ends; kill everything it started when the executive is gone."""
     first = _first_cause(error)
     if isinstance(first, Library):
-        logging.critical("the executive is gone (%s): the component ends at once", first)
-        if os.getpgrp() == os.getpid():
-            logging.shutdown()
-            os.killpg(0, signal.SIGKILL)
-    elif isinstance(first, AisError) and first.code is not ErrorCode.FAILED_OPERATION:
+        end_with_executive(str(first))
+    if isinstance(first, AisError) and first.code is not ErrorCode.FAILED_OPERATION:
         logging.critical("the component cannot be started: %s", first)
     else:
         logging.critical("the component cannot be started", exc_info=first)

@@ -46,6 +46,10 @@ class Plugins:
         """Whether any plugin implements the hook."""
         return bool(self._implementations[hook])
 
+    def count(self, hook: str) -> int:
+        """How many implementations the hook has."""
+        return len(self._implementations[hook])
+
     async def call(self, hook: str, **arguments: Any) -> list[Any]:
         """Call every implementation in turn, each with those of `arguments` that it takes.
 

@@ -72,6 +72,8 @@ class Session(EventSession):
         self._posted: deque[tuple[int, msgspec.Raw, Call]] = deque()
         self._flush_is_due = False
         self._packers: list[Callable[[], None]] = []
+        self.when_lost: Callable[[str], object] | None = None
+        """Called with the reason when the executive is gone, before anybody who waits is told."""
 
     @classmethod
     async def open(
@@ -402,6 +404,8 @@ class Session(EventSession):
 
     def _fail(self, kind: type[AisError], reason: str) -> None:
         """See `EventSession`."""
+        if kind is Library and self.when_lost is not None:
+            self.when_lost(reason)
         super()._fail(kind, reason)
         calls = [*self._calls.values(), *(call for _, _, call in self._posted)]
         self._calls = {}

@@ -24,7 +24,7 @@ from corosync_amf import lease as shared_lease
 from corosync_amf.config.settings import ExecutiveConfig
 from corosync_amf.engine import Message, NodeFacts, NodeLocks, Request, Service
 from corosync_amf.services.amf.engine import AmfEngine
-from corosync_amf.services.amf.messages import Failfast
+from corosync_amf.services.amf.messages import Failfast, FencingFailed
 from corosync_amf.services.amf.model import Cluster
 from corosync_amf.services.ckpt.engine import CkptEngine
 from corosync_amf.services.ckpt.entries import JournalEntry
@@ -161,6 +161,7 @@ class Executive:
         self._lease_timer = driver.timer(self._look_at_lease)
         self._paused: set[int] = set()
         self._frozen = False
+        self._fence_told = 0
 
     # ---- life
 
@@ -315,21 +316,28 @@ class Executive:
     async def _fence(self, ring_seq: int, nodes: tuple[NodeFacts, ...]) -> None:
         command = self._daemon.config.quorum.fence
         assert command is not None
-        ok = True
+        failed: list[Request] = []
         for node in nodes:
-            ok = await self._fence_one([*command, node.name, str(node.node_id)]) and ok
-        self._step(Fenced(ring_seq, ok))
+            wrong = await self._fence_one([*command, node.name, str(node.node_id)])
+            if wrong:
+                failed.append(FencingFailed(node.name, node.node_id, node.address, wrong))
+        if failed and ring_seq != self._fence_told:
+            self._fence_told = ring_seq
+            self._step(Report(Service.AMF, failed))
+        self._step(Fenced(ring_seq, not failed))
 
-    async def _fence_one(self, command: list[str]) -> bool:
+    async def _fence_one(self, command: list[str]) -> str:
+        """Run the command; what is wrong with it, "" when the node is surely off."""
         try:
             with anyio.fail_after(self._daemon.config.quorum.fence_timeout):
                 done = await anyio.run_process(command, check=False)
         except (OSError, TimeoutError) as error:
-            log.error("FENCE: %s: %s", command[0], str(error) or "no answer in time")
-            return False
+            wrong = str(error) or "no answer in time"
+            log.error("FENCE: %s: %s", command[0], wrong)
+            return wrong
         said = (done.stderr or done.stdout).decode(errors="replace").strip()
         log.warning("FENCE: %s of %s: exit %d %s", command[0], command[-2], done.returncode, said)
-        return done.returncode == 0
+        return f"exit {done.returncode} {said}".rstrip() if done.returncode else ""
 
     def read_blocked(self) -> None:
         """In a development cluster: drop what comes from the nodes that a file lists (a partition)."""

@@ -296,7 +296,10 @@ class Supervision:
         if found is None or check is None or check.client != client:
             return Failed(ErrorCode.INVALID_PARAM, f"invocation {message.invocation} is unknown, or answered already")
         del self._invocations[message.invocation]
-        self._answered(found[0], found[1], check, message.error == ErrorCode.OK, f"error {message.error}", now)
+        if message.error == ErrorCode.TIMEOUT:  # the component found that by itself
+            self._timeout(found[0], found[1], check, now)
+        else:
+            self._answered(found[0], found[1], check, message.error == ErrorCode.OK, f"error {message.error}", now)
         return Done()
 
     def _answered(self, component: Dn, key: str, check: _Check, ok: bool, detail: str, now: float) -> None:

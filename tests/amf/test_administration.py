@@ -2,7 +2,9 @@
 
 import pytest
 
-from corosync_amf.ais import Admin, AdminOperation, Assignment, ErrorCode, HaState, Presence
+from aisexec.simulation.fakes import Chances
+from corosync_amf.ais import Admin, AdminOperation, Assignment, ErrorCode, HaState, Presence, Recovery
+from corosync_amf.engine import Done
 from corosync_amf.services.amf import messages as amf
 
 from .clusters import APP, CLUSTER, SG, comp, csi, node, si, su
@@ -227,6 +229,24 @@ def test_monitor_is_started_and_stopped():
     assert outcome(world, comp(1), OP.EAM_START) is CODE.OK
 
 
+def test_monitor_that_cannot_be_started_fails_the_operation_with_its_fault():
+    world = started(components=({"am_start": ("watch",), "am_stop": ("unwatch",)},))
+    world.refuse_monitor = {comp(1)}
+    assert outcome(world, comp(1), OP.EAM_STOP) is CODE.OK
+    number = world.admin(comp(1), OP.EAM_START)
+    world.run(1.0)
+    refused = refusal(world, number)
+    assert (refused.code, refused.reason) == (CODE.FAILED_OPERATION, "app/su1/c0: active_monitoring")
+    assert said(world, "AM_STOP: 6>, ticket") == 2
+
+
+def test_monitor_of_what_is_not_instantiated_is_not_started():
+    world = started(components=({"am_start": ("watch",), "am_stop": ("unwatch",)},))
+    for operation in (OP.LOCK, OP.LOCK_INSTANTIATION):
+        assert outcome(world, su(1), operation) is CODE.OK
+    assert outcome(world, comp(1), OP.EAM_START) is CODE.BAD_OPERATION
+
+
 REFUSALS = [
     ("nothing", OP.LOCK, CODE.NOT_EXIST),
     (su(1), 99, CODE.INVALID_PARAM),
@@ -307,6 +327,68 @@ def test_operation_that_may_not_wait_is_refused_while_another_runs():
     world = started()
     world.admin(su(1), OP.SHUTDOWN)
     assert outcome(world, su(2), OP.LOCK, 0.05, queue=False) is CODE.TRY_AGAIN
+
+
+def test_operation_that_may_not_wait_is_refused_while_an_absent_sponsor_is_tolerated():
+    world = started(instances=({"rank": 1}, {"rank": 2, "depends_on": {si(1): 5.0}}))
+    assert outcome(world, si(1), OP.LOCK, 0.3) is CODE.OK
+    number = world.admin(su(2), OP.LOCK, queue=False)
+    world.run(0.1)
+    assert refusal(world, number).reason == "app/si2 tolerates the absence of app/si1"
+    world.run(6.0)
+    assert outcome(world, su(2), OP.LOCK, queue=False) is CODE.OK
+
+
+def test_operation_that_may_not_wait_is_refused_while_a_unit_waits_for_its_next_attempt():
+    retried = {"max_instantiate_without_delay": 1, "max_instantiate_with_delay": 9, "delay_between_attempts": 5.0}
+    world = started(components=(retried,), chances=Chances(slow=0.0, start_fails=1.0))
+    world.is_calm = False
+    kill(world, comp(2))
+    number = world.admin(su(1), OP.LOCK, queue=False)
+    world.run(0.1)
+    refused = refusal(world, number)
+    assert (refused.code, refused.reason) == (CODE.TRY_AGAIN, "app/su2 is INSTANTIATING")
+
+
+def test_lock_that_is_refused_leaves_the_running_shutdown_alone():
+    world = started(components=({"quiescing_complete_timeout": 60.0},))
+    shutdown = world.admin(su(1), OP.SHUTDOWN)
+    world.admin(su(2), OP.RESTART)
+    assert outcome(world, su(1), OP.LOCK, 0.02, queue=False) is CODE.TRY_AGAIN
+    assert shutdown not in world.replies
+    world.run(2.0)
+    assert isinstance(world.replies[shutdown][0], Done)
+    assert view(world).facts.admin[su(1)] is Admin.LOCKED
+
+
+def test_shutdown_that_nobody_waits_for_any_more_ends_locked():
+    world = started(nodes=3, units=3)
+    number = world.admin(su(1), OP.SHUTDOWN)
+    world.run(0.03)
+    process(world, comp(1))[1].is_hung = True  # it never completes its quiescing
+    world.crash(2)
+    world.crash(3)
+    world.run(0.5)
+    assert refusal(world, number).code == CODE.TRY_AGAIN
+    assert view(world).facts.admin[su(1)] is Admin.SHUTTING_DOWN
+    world.restart(2)
+    world.run(3.0)
+    assert view(world).facts.admin[su(1)] is Admin.LOCKED
+
+
+@pytest.mark.parametrize("dn", [APP, node(1)])
+def test_restart_of_what_is_not_instantiated_is_refused(dn):
+    world = started()
+    for operation in (OP.LOCK, OP.LOCK_INSTANTIATION):
+        assert outcome(world, dn, operation) is CODE.OK
+    assert outcome(world, dn, OP.RESTART) is CODE.BAD_OPERATION
+
+
+def test_restart_of_a_disabled_node_is_refused():
+    world = started(every_node={"auto_repair": False})
+    world.report(*process(world, comp(1)), Recovery.NODE_FAILOVER)
+    world.run(1.0)
+    assert outcome(world, node(1), OP.RESTART) is CODE.BAD_OPERATION
 
 
 def test_queue_is_bounded():

@@ -286,8 +286,55 @@ def test_state_changes_are_told_once_with_state_reason_and_node():
     assert locked.notifying_object == node(1)
     assert locked.info[0] == (1, node(1))
     active = [notice for notice in notices_of(world, 0x411) if notice.notification_object == comp(2)][-1]
-    assert (active.states, active.text) == (((2, None, 1),), f"HA state - -> ACTIVE: {csi()}")
+    assert (active.states, active.text) == (((2, 2, 1),), f"HA state STANDBY -> ACTIVE: {csi()}")
     assert (2, si()) in active.info
+
+
+def told_states(world, minor: int, dn) -> list[tuple[int | None, int]]:
+    """What operators were told of an object's state: (old, new)."""
+    notices = [notice for notice in notices_of(world, minor) if notice.notification_object == dn]
+    return [(old, new) for notice in notices for _, old, new in notice.states]
+
+
+def test_ha_states_are_told_up_to_the_end_of_quiescing():
+    world = started()
+    admin(world, su(1), AdminOperation.SHUTDOWN, 3.0)
+    assert told_states(world, 0x411, comp(1)) == [
+        (None, ACTIVE),
+        (ACTIVE, HaState.QUIESCING),
+        (HaState.QUIESCING, HaState.QUIESCED),
+    ]
+
+
+def test_ha_readiness_is_told_when_a_component_refuses_work_and_when_its_successor_is_ready():
+    ready, unready = HaReadiness.READY_FOR_ASSIGNMENT, HaReadiness.NOT_READY_FOR_ASSIGNMENT
+    world = answered(CODE.NOT_READY)
+    assert told_states(world, 0x71, comp(1)) == [(ready, unready)]
+    kill(world, comp(1))
+    assert told_states(world, 0x71, comp(1)) == [(ready, unready), (unready, ready)]
+
+
+def answered(error: ErrorCode):
+    """A world in which the first callback was answered like this."""
+    world = started(0.0)
+    while not view(world).facts.callbacks:
+        world.run(0.0005)
+    process(world, comp(1))[1].is_hung = True  # what it says is said here
+    invocation = next(iter(view(world).facts.callbacks))
+    world.send(world.sites[1], client_of(world, comp(1)).number, amf.Response(invocation, int(error)))
+    world.run(1.0)
+    return world
+
+
+@pytest.mark.parametrize(("error", "kind"), [(CODE.TIMEOUT, "timeout"), (CODE.FAILED_OPERATION, "failed")])
+def test_a_component_that_says_that_it_took_too_long_has_that_fault(error, kind):
+    assert said(answered(error), f"fault csi_set_{kind}: ACTIVE refused with error {int(error)}") == 1
+
+
+def test_a_component_that_nobody_registered_cannot_be_unregistered():
+    world = started(group={"auto_repair": False})
+    kill(world, comp(1))
+    assert code(apply(world, amf.Unregister(comp(1)), STRANGER)) == CODE.NOT_EXIST
 
 
 def test_errors_and_alarms_are_told_with_what_caused_them():
@@ -295,14 +342,44 @@ def test_errors_and_alarms_are_told_with_what_caused_them():
     kill(world, comp(1))
     (report,) = notices_of(world, 0x191)
     assert (report.event_type, report.text) == (EventType.ERROR_REPORT, "process_died")
+    recoveries = {4: "no_recommendation", 5: "component_failover"}
+    assert dict(report.info) == {1: node(1), 100: "process_died"} | recoveries
     world = started(nodes=3)
     world.isolate(1)
     world.run(1.0)
     (lost,) = notices_of(world, 0x401)
+    assert lost.text == "no quorum, nothing is assigned: bring nodes back"
+    assert dict(lost.info) == {100: "no quorum, nothing is assigned", 101: "bring nodes back"}
     assert (lost.event_type, lost.probable_cause) == (
         EventType.ALARM_COMMUNICATION,
         ProbableCause.UNDERLYING_RESOURCE_UNAVAILABLE,
     )
+
+
+def test_a_lost_node_that_could_not_be_fenced_is_an_alarm_until_it_is_back():
+    world = started(nodes=3)
+    failed = amf.FencingFailed("host1", 1, "10.0.0.1", "exit 3")
+    world.send(world.sites[2], 0, failed)
+    world.run(0.5)
+    assert severities(world, 0x402) == []  # it is there
+    world.crash(1)
+    world.run(1.0)
+    world.send(world.sites[2], 0, failed)
+    world.send(world.sites[2], 7, failed)
+    world.run(0.5)
+    (alarm,) = notices_of(world, 0x402)
+    assert alarm.notification_object == node(1)
+    assert alarm.text.startswith("could not be fenced (exit 3): make sure that it is off")
+    world.restart(1)
+    world.run(2.0)
+    assert severities(world, 0x402) == [Severity.MAJOR, Severity.CLEARED]
+
+
+def test_what_happens_to_a_unit_under_maintenance_names_the_campaign():
+    world = started(unit={"maintenance_campaign": "upgrade-7"})
+    kill(world, comp(1))
+    (report,) = notices_of(world, 0x191)
+    assert dict(report.info)[3] == "upgrade-7"
 
 
 def test_watcher_hears_of_changes_until_it_stops():

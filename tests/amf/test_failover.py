@@ -1,5 +1,7 @@
 """Faults and what becomes of the work: the recoveries one by one, in a world of fake processes."""
 
+import pytest
+
 from corosync_amf.ais import (
     AdminOperation,
     Assignment,
@@ -85,6 +87,35 @@ def test_component_with_disable_restart_fails_over_instead():
     world = started(components=({"recovery_on_error": RESTART, "disable_restart": True},))
     kill(world, comp(1))
     assert believed(world, csi()) == {comp(1): STANDBY, comp(2): ACTIVE}
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.002, 0.006])
+def test_more_that_is_recommended_while_a_component_restarts_is_done(seconds):
+    world = started(components=({"recovery_on_error": RESTART},))
+    world.report(*process(world, comp(1)), RESTART)
+    world.run(0.001 + seconds)
+    assert presence(world, comp(1)) is Presence.RESTARTING
+    world.send(world.sites[2], 7, amf.ErrorReport(comp(1), Recovery.COMPONENT_FAILOVER))
+    while believed(world, csi()).get(comp(2)) is not ACTIVE:
+        world.run(0.0005)
+    former = view(world).facts.former[csi()]
+    assert (former.component, former.quiesced) == (comp(1), False)  # what the new one is told
+    world.run(2.0)
+    assert said(world, "recovery: component_failover") == 1
+    assert believed(world, csi()) == {comp(1): STANDBY, comp(2): ACTIVE}
+
+
+@pytest.mark.parametrize(("recovery", "count"), [(Recovery.COMPONENT_FAILOVER, 0), (Recovery.NODE_FAILOVER, 1)])
+def test_only_more_than_its_end_is_done_about_a_component_that_is_being_ended(recovery, count):
+    world = started()
+    admin(world, su(1), AdminOperation.LOCK)
+    world.admin(su(1), AdminOperation.LOCK_INSTANTIATION)
+    while presence(world, comp(1)) is not Presence.TERMINATING:
+        world.run(0.0002)
+    world.send(world.sites[2], 7, amf.ErrorReport(comp(1), recovery))
+    world.run(2.0)
+    assert said(world, "fault error_report; recovery") == count
+    assert believed(world, csi()) == {comp(2): ACTIVE}
 
 
 def test_repeated_faults_escalate_to_su_restart_then_to_failover():
@@ -353,6 +384,16 @@ def test_fault_of_a_node_that_is_being_emptied_means_cleanup_only():
     assert believed(world, csi()) == {}
 
 
+def test_fault_of_a_node_that_is_being_emptied_still_means_failfast_where_that_is_configured():
+    kind = {"recovery_on_error": Recovery.NODE_FAILFAST}
+    world = started(units=2, nodes=1, components=(kind,), every_node={"auto_repair": False})
+    world.report(*process(world, comp(1)), Recovery.NODE_SWITCHOVER)
+    world.run(0.002)
+    world.die(*process(world, comp(2)))
+    world.run(1.0)
+    assert said(world, "process_died; recovery: node_failfast") == 1
+
+
 def test_component_with_a_terminate_command_is_ended_by_it():
     world = started(components=({"terminate": ("stop",)},))
     admin(world, su(2), AdminOperation.LOCK)
@@ -387,6 +428,30 @@ def test_active_monitor_that_cannot_be_started_is_a_fault():
     world.run(2.0)
     assert said(world, "fault active_monitoring") == 1
     assert believed(world, csi()) == {comp(2): ACTIVE}
+
+
+@pytest.mark.parametrize(("refused", "attempts"), [(set(), 1), ({comp(2)}, 3)])
+def test_active_monitor_is_stopped_before_its_component_is_asked_to_end(refused, attempts):
+    monitored = {"am_start": ("watch",), "am_stop": ("unwatch",), "max_am_stop_attempts": 3}
+    world = started(components=(monitored,))
+    admin(world, su(2), AdminOperation.LOCK)
+    world.refuse_monitor = refused
+    world.trace.clear()
+    assert outcome(world, su(2), AdminOperation.LOCK_INSTANTIATION) is ErrorCode.OK
+    told = [line for line in world.trace if "AM_STOP: 6>, ticket" in line or "AWAIT_EXIT: 3>" in line]
+    assert ["AM_STOP" in line for line in told] == attempts * [True] + [False]
+
+
+def test_component_that_dies_while_its_monitor_is_stopped_is_cleaned_up():
+    world = started(components=({"am_start": ("watch",), "am_stop": ("unwatch",)},))
+    admin(world, su(2), AdminOperation.LOCK)
+    number = world.admin(su(2), AdminOperation.LOCK_INSTANTIATION)
+    while fact(world, comp(2)).doing is not amf.Verb.AM_STOP:
+        world.run(0.0002)
+    world.die(*process(world, comp(2)))
+    world.run(1.0)
+    assert number in world.replies
+    assert presence(world, comp(2)) is Presence.UNINSTANTIATED
 
 
 def test_worst_ranked_si_gives_way_when_a_node_has_no_room():

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corosync_amf.errors import NotExist
-from corosync_amf.services.amf.names import Names, paths_of
+from corosync_amf.services.amf.model import child_dn
+from corosync_amf.services.amf.names import Names, parent, paths_of
 
 CLUSTER = "safAmfCluster=cluster"
 NODE = f"safAmfNode=node-a,{CLUSTER}"
@@ -69,6 +70,18 @@ def test_unknown_dn_is_its_own_short_name() -> None:
 
 def test_comma_in_a_name_is_part_of_it() -> None:
     assert paths_of(r"safSu=a\,b,safSg=g,safApp=p") == ("p/a,b", "p/g/a,b")
+
+
+TEXTS = st.text(st.sampled_from("a,\\="), min_size=1, max_size=4)
+
+
+@given(TEXTS, TEXTS)
+def test_whatever_a_name_consists_of_its_parent_and_its_path_are_found(above: str, below: str) -> None:
+    app = child_dn("safApp", above)
+    instance = child_dn("safSi", below, app)
+    assert parent(instance) == app
+    assert parent(app) == ""
+    assert paths_of(instance)[0] == f"{above}/{below}"
 
 
 WORDS = st.sampled_from(["a", "b", "ab", "node", "sg:a"])

@@ -129,16 +129,16 @@ def test_missing_answer_is_a_fault_that_is_reported_once() -> None:
     assert case.machine.next_deadline() is None
 
 
-def test_answer_that_is_not_ok_is_a_fault() -> None:
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(ErrorCode.FAILED_OPERATION, Kind.HEALTHCHECK_FAILED), (ErrorCode.TIMEOUT, Kind.HEALTHCHECK_TIMEOUT)],
+)
+def test_answer_that_is_not_ok_is_a_fault(error: ErrorCode, kind: Kind) -> None:
     case = Case()
-    answer = HealthcheckResponse(case.started(), int(ErrorCode.FAILED_OPERATION))
+    answer = HealthcheckResponse(case.started(), int(error))
     assert case.ask(answer, 1.0) == Done()
     (fault,) = faults(case.others)
-    assert (fault.kind, fault.recovery, fault.time) == (
-        Kind.HEALTHCHECK_FAILED,
-        Recovery.COMPONENT_RESTART,
-        1001.0,
-    )
+    assert (fault.kind, fault.recovery, fault.time) == (kind, Recovery.COMPONENT_RESTART, 1001.0)
 
 
 def test_executive_that_looks_too_late_gives_the_answer_one_more_chance() -> None:

@@ -146,6 +146,35 @@ class Social(Component):
         note(csi.ha_state.name, *[member.component for member in members])
 
 
+class Silent(Component):
+    """Says what its state is once, and has nothing to say after that."""
+
+    rounds = 0
+
+    async def checkpoint(self, ctx: ComponentContext, csi: Assignment) -> Mapping[str, object] | None:
+        self.rounds += 1
+        return {"a": 1, "b": b"raw"} if self.rounds == 1 else None
+
+    async def restore(self, ctx: ComponentContext, csi: Assignment, state: Mapping[str, object]) -> None:
+        note(short(ctx), "restored", *[f"{key}={state[key]}" for key in sorted(state)])
+
+
+class Taciturn(Component):
+    """Writes by itself; what it is asked for in the end takes it too long, or it cannot say it."""
+
+    async def on_active(self, ctx: ComponentContext, csi: Assignment) -> None:
+        await ctx.checkpoint("a", 1)
+
+    async def checkpoint(self, ctx: ComponentContext, csi: Assignment) -> Mapping[str, object]:
+        if short(ctx) == "a":
+            raise RuntimeError("no state today")
+        await anyio.sleep_forever()
+        return {}
+
+    async def on_standby(self, ctx: ComponentContext, csi: Assignment) -> None:
+        note(short(ctx), "standby", dict(ctx.state()))
+
+
 class FailingCheckpoint(Component):
     """Cannot say what its state is."""
 

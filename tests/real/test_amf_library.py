@@ -12,6 +12,7 @@ from corosync_amf import errors
 from corosync_amf.ais import AdminOperation, HaReadiness, Recovery, TrackFlags
 from corosync_amf.engine import Request, Service
 from corosync_amf.services import amf
+from corosync_amf.services.amf.engine import AmfEngine
 from corosync_amf.services.amf.messages import (
     Admin,
     ErrorClear,
@@ -32,6 +33,8 @@ from corosync_amf.services.amf.messages import (
 )
 from corosync_amf.services.amf.messages import ProtectionGroupTrack as GroupMessage
 from corosync_amf.wire import events_frame
+from tests.amf.clusters import cluster
+from tests.services.loopback import eventually, loopback
 
 from .small_executive import CSI, SmallExecutive, component_without_plugin, dn, small_executive
 
@@ -122,7 +125,10 @@ def test_monitoring_is_a_matter_of_the_node(tmp_path: Path, call: Call, question
         (lambda s: s.pm_start(A, 0), errors.InvalidParam),
         (lambda s: s.pm_start(A, 7, -1), errors.InvalidParam),
         (lambda s: s.pm_start(A, 7, 0, 0), errors.InvalidParam),
-        (lambda s: s.pm_start(A, 7, 0, 8), errors.InvalidParam),
+        (lambda s: s.pm_start(A, 7, 0, 8), errors.BadFlags),
+        (lambda s: s.pm_stop(A, amf.StopQualifier.PROC, 7, 9), errors.BadFlags),
+        (lambda s: s.pm_stop(A, amf.StopQualifier.PROC, 7, 0), errors.InvalidParam),
+        (lambda s: s.healthcheck_stop(A, "k" * 5000), errors.InvalidParam),
         (lambda s: s.pm_stop(A, 9, 7), errors.InvalidParam),
         (lambda s: s.response("5"), errors.InvalidParam),
         (lambda s: s.response(5, "no"), errors.InvalidParam),
@@ -218,5 +224,17 @@ def test_versions_are_negotiated(tmp_path: Path) -> None:
         with pytest.raises(errors.Version) as refused:
             await amf.initialize(version="C.01.01", address=str(tmp_path / "nowhere"))
         assert "B.04.01" in refused.value.supported
+
+    anyio.run(body)
+
+
+def test_an_operation_that_cannot_begin_is_given_up_when_its_time_is_over() -> None:
+    async def body() -> None:
+        async with loopback(lambda: [AmfEngine(cluster(nodes=2))], 2, quorum=True) as nodes:
+            nodes.die(2)
+            await eventually(lambda: nodes.nodes[1].sees(1))
+            async with amf.initialize(address=nodes.nodes[1].address) as service:
+                with anyio.fail_after(5), pytest.raises(errors.TimedOut, match="no quorum"):
+                    await service.admin("app/su1", AdminOperation.LOCK, timeout=0.1)
 
     anyio.run(body)

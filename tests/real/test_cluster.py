@@ -131,6 +131,19 @@ async def test_a_frozen_node_is_fenced_before_the_standby_takes_over(tmp_path: P
         subject.check(takeovers=1)
 
 
+async def test_a_node_that_cannot_be_fenced_is_replaced_after_its_guard_and_an_alarm(tmp_path: Path) -> None:
+    async with ledger(tmp_path) as subject:
+        cluster = subject.cluster
+        (switch,) = cluster.directory.glob("**/fence*")
+        switch.write_text("#!/bin/sh\nexit 3\n")
+        await cluster.breakdown(await cluster.kill_node())
+        await subject.until_more()
+        survivors = [node for node in cluster.nodes if node.running]
+        for node in survivors:
+            assert "alarm: could not be fenced (exit 3)" in node.log_path.read_text()
+        subject.check(takeovers=1)
+
+
 async def test_an_isolated_node_stops_its_active_before_the_others_promote(tmp_path: Path) -> None:
     async with ledger(tmp_path, fence=False) as subject:
         cluster = subject.cluster

@@ -4,6 +4,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ COLD = CheckpointPolicy(mode=CheckpointMode.ON_CHANGE, hot=False)
 ONE, ALL = CsiFlags.TARGET_ONE, CsiFlags.TARGET_ALL
 SHORT = 0.1
 LONG = 20.0
+PATH = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+"""Where components find themselves, and the code that is tested."""
 
 
 def component(name: str, plugin: str, checkpoint: CheckpointPolicy | None = None, **more: Any) -> Component:
@@ -47,7 +50,7 @@ def component(name: str, plugin: str, checkpoint: CheckpointPolicy | None = None
         dn=dn(name),
         name=name,
         plugin=f"hosted:{plugin}",
-        env={"PYTHONPATH": str(Path(__file__).parent)},
+        env={"PYTHONPATH": PATH},
         checkpoint=checkpoint or CheckpointPolicy(),
         healthchecks=(Healthcheck(dn=f"safHealthcheckKey=alive,{dn(name)}", name="alive", max_duration=LONG),),
         **(limits | more),
@@ -219,6 +222,48 @@ def test_partial_checkpoints_change_only_what_they_name(tmp_path: Path) -> None:
                 assert is_ok(await executive.csi_set("a", HaState.QUIESCED, ONE))
             assert is_ok(await executive.csi_set("b", HaState.ACTIVE))
             assert await executive.lines("journal", 2) == ["a restored a=1 b=2", "b restored a=1 c=3"]
+
+    anyio.run(body)
+
+
+def test_a_checkpoint_hook_that_has_nothing_to_say_changes_nothing(tmp_path: Path) -> None:
+    async def body() -> None:
+        policy = CheckpointPolicy(mode=CheckpointMode.PERIODIC, period=3600.0, hot=False)
+        async with small_executive(tmp_path, *two("Silent", policy)) as executive:
+            await started(executive, "a", "b")
+            for _ in range(2):
+                assert is_ok(await executive.csi_set("a", HaState.ACTIVE))
+                assert is_ok(await executive.csi_set("a", HaState.QUIESCED, ONE))
+            assert is_ok(await executive.csi_set("b", HaState.ACTIVE))
+            lines = await executive.lines("journal", 2)
+            assert lines == [f"{name} restored a=1 b=b'raw'" for name in ("a", "b")]
+
+    anyio.run(body)
+
+
+def test_a_checkpoint_hook_that_fails_once_does_not_hold_up_a_switchover(tmp_path: Path) -> None:
+    async def body() -> None:
+        policy = CheckpointPolicy(mode=CheckpointMode.PERIODIC, period=3600.0)
+        both = [component(name, "Taciturn", policy, callback_timeout=SHORT) for name in ("a", "b")]
+        async with small_executive(tmp_path, *both) as executive:
+            for name in ("a", "b"):
+                await started(executive, name)
+                for attempt in range(3):
+                    assert is_ok(await executive.csi_set(name, HaState.ACTIVE))
+                    answer = await executive.csi_set(name, HaState.QUIESCED, ONE)
+                    assert is_ok(answer) == (attempt < 2)
+                assert "3 times in a row" in answer.reason
+
+    anyio.run(body)
+
+
+def test_a_cold_standby_can_look_at_the_state(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with small_executive(tmp_path, *two("Taciturn", COLD)) as executive:
+            await started(executive, "a", "b")
+            assert is_ok(await executive.csi_set("a", HaState.ACTIVE))
+            assert is_ok(await executive.csi_set("b", HaState.STANDBY))
+            assert await executive.lines("journal") == ["b standby {'a': 1}"]
 
     anyio.run(body)
 
@@ -439,6 +484,36 @@ def test_a_component_and_its_children_end_when_the_executive_is_gone(tmp_path: P
             executive.kill_self()
             await gone(pid)
             await gone(child)
+
+    anyio.run(body)
+
+
+STUBBORN = """
+import anyio
+from corosync_amf import Library, amf
+async def body():
+    service = await amf.initialize()
+    await service.component_register()
+    while True:
+        try:
+            async for event in service:
+                pass
+        except Library:
+            await anyio.sleep(600)
+anyio.run(body)
+"""
+
+
+def test_a_program_that_registered_ends_when_the_executive_is_gone_whatever_it_does(tmp_path: Path) -> None:
+    async def body() -> None:
+        program = Component(
+            dn=dn("a"), name="a", instantiate=(sys.executable, "-c", STUBBORN), env={"PYTHONPATH": PATH}
+        )
+        async with small_executive(tmp_path, program) as executive:
+            await started(executive, "a")
+            pid = executive.pid("a")
+            executive.kill_self()
+            await gone(pid)
 
     anyio.run(body)
 

@@ -20,12 +20,12 @@ from corosync_amf.errors import NotExist
 
 from . import adjusting
 from .adjusting import ideal
-from .components import clean_up, is_on_demand, needed_up
+from .components import clean_up, is_on_demand, monitor, needed_up
 from .facts import Operation
 from .faults import note_failovers, restart_application
 from .lifecycle import Happening
-from .messages import Admin, AmStart, AmStop, Verb
-from .refusals import TARGET, Refusal, refused
+from .messages import Admin, Verb
+from .refusals import TARGET, Refusal, refused, transition
 from .scope import Class, class_of, groups_of, instances_of, is_settled, units_of
 from .states import (
     FAILED,
@@ -81,19 +81,24 @@ def asked(turn: Turn, message: Admin, origin: Origin) -> None:
     if not turn.facts.quorate:
         turn.refuse(origin, ErrorCode.TRY_AGAIN, "partition has no quorum")
         return
-    _supersede(turn, dn, operation)
     groups = groups_of(turn.view, dn)
-    ahead = [other for other in turn.facts.operations if other.dn == dn or set(other.groups) & set(groups)]
+    superseded = _superseded(turn, dn, operation)
+    ahead = [
+        other
+        for other in turn.facts.operations
+        if other not in superseded and (other.dn == dn or set(other.groups) & set(groups))
+    ]
     refusal = refused(turn, dn, operation) if not ahead else None
-    if not message.queue and refusal is None and (ahead or not is_settled(turn.view, dn)):
-        refusal = ErrorCode.TRY_AGAIN, "another operation or a transition is under way"
-    elif not message.queue and any(node.clearing for node in turn.facts.nodes.values()):
-        refusal = ErrorCode.TRY_AGAIN, "CLM is locking a node"
+    if not message.queue and refusal is None:
+        busy = "another operation is under way" if ahead else transition(turn.view, groups)
+        refusal = (ErrorCode.TRY_AGAIN, busy) if busy else None
     if len(ahead) >= QUEUE_MAX:
         refusal = ErrorCode.TRY_AGAIN, f"{QUEUE_MAX} operations are waiting already"
     if refusal is not None:
         turn.refuse(origin, *refusal)
         return
+    for other in superseded:
+        _finish(turn, other, (ErrorCode.INTERRUPT, f"{operation.name} took its place"))
     facts = turn.facts
     facts.last_operation += 1
     facts.operations.append(Operation(facts.last_operation, dn, operation, origin, groups, since=turn.time))
@@ -114,12 +119,13 @@ def _waiting_for(turn: Turn, operation: Operation) -> str:
     return "the operation goes on" if operation.running else "the operation waits for others and will still run"
 
 
-def _supersede(turn: Turn, dn: Dn, operation: AdminOperation) -> None:
+def _superseded(turn: Turn, dn: Dn, operation: AdminOperation) -> list[Operation]:
     """A lock or an unlock ends the shutdown of the same object."""
-    if operation in (_OP.LOCK, _OP.UNLOCK):
-        for other in list(turn.facts.operations):
-            if other.dn == dn and other.operation == _OP.SHUTDOWN and other.running:
-                _finish(turn, other, (ErrorCode.INTERRUPT, f"{operation.name} took its place"))
+    if operation not in (_OP.LOCK, _OP.UNLOCK):
+        return []
+    return [
+        other for other in turn.facts.operations if other.dn == dn and other.operation == _OP.SHUTDOWN and other.running
+    ]
 
 
 def attend(turn: Turn) -> None:
@@ -130,6 +136,15 @@ def attend(turn: Turn) -> None:
             _start(turn, operation)
         elif operation.running:
             _continue(turn, operation)
+    _lock_what_was_shut_down(turn)
+
+
+def _lock_what_was_shut_down(turn: Turn) -> None:
+    """A shutdown that nobody waits for any more (the quorum was lost meanwhile) ends, too."""
+    awaited = {operation.dn for operation in turn.facts.operations}
+    for dn, state in list(turn.facts.admin.items()):
+        if state is State.SHUTTING_DOWN and dn not in awaited and turn.facts.quorate and _is_emptied(turn, dn)[0]:
+            set_admin(turn, dn, State.LOCKED)
 
 
 def _is_turn(turn: Turn, operation: Operation) -> bool:
@@ -268,13 +283,7 @@ def _begin_repair(turn: Turn, operation: Operation) -> None:
 
 
 def _begin_monitor(turn: Turn, operation: Operation) -> None:
-    config, fact = turn.component(operation.dn)
-    node = turn.node_of(operation.dn)
-    if operation.operation == _OP.EAM_START:
-        fact.monitor_attempt = 1
-        turn.run(node, AmStart(operation.dn, fact.instance, config.am_start_timeout))
-    else:
-        turn.run(node, AmStop(operation.dn, fact.instance, config.am_stop_timeout))
+    monitor(turn, operation.dn, Verb.AM_START if operation.operation == _OP.EAM_START else Verb.AM_STOP)
 
 
 _BEGIN: Final[dict[AdminOperation, Callable[[Turn, Operation], None]]] = {
@@ -316,15 +325,17 @@ def _continue(turn: Turn, operation: Operation) -> None:
             _finish(turn, operation, (ErrorCode.FAILED_OPERATION, failure) if broken else None)
         case _OP.UNLOCK if is_settled(turn.view, operation.dn):
             _finish(turn, operation, None)
-        case _OP.EAM_START | _OP.EAM_STOP:
-            _finish(turn, operation, None)
+        case _OP.EAM_START | _OP.EAM_STOP if turn.facts.component(operation.dn).monitor is None:
+            is_up = turn.facts.component(operation.dn).presence is Presence.INSTANTIATED
+            fault = operation.fault if is_up or operation.fault else "it is not there any more"
+            _finish(turn, operation, (ErrorCode.FAILED_OPERATION, fault) if fault else None)
         case _:
             pass
 
 
-def _end_lock(turn: Turn, operation: Operation) -> None:
-    """Complete when the object holds nothing, or only what cannot be taken from it."""
-    view, dn = turn.view, operation.dn
+def _is_emptied(turn: Turn, dn: Dn) -> tuple[bool, list[Dn]]:
+    """Whether the object holds nothing, or only what cannot be taken from it; the components that have that."""
+    view = turn.view
     kind = class_of(view.index, dn)
     rows = [
         (comp, row)
@@ -333,11 +344,16 @@ def _end_lock(turn: Turn, operation: Operation) -> None:
         if kind in _OF_INSTANCES or view.index.unit_of_component[comp].dn in units_of(view, dn)
     ]
     stuck = [comp for comp, _ in rows if view.facts.component(comp).presence is Presence.TERMINATION_FAILED]
-    is_empty = not rows or (stuck and all(row.invocation == 0 for _, row in rows))
-    if not is_empty or not is_settled(view, dn):
+    is_empty = not rows or bool(stuck and all(row.invocation == 0 for _, row in rows))
+    return is_empty and is_settled(view, dn), stuck
+
+
+def _end_lock(turn: Turn, operation: Operation) -> None:
+    is_emptied, stuck = _is_emptied(turn, operation.dn)
+    if not is_emptied:
         return
     if operation.operation == _OP.SHUTDOWN:
-        set_admin(turn, dn, State.LOCKED)
+        set_admin(turn, operation.dn, State.LOCKED)
     _finish(turn, operation, (ErrorCode.REPAIR_PENDING, f"{stuck[0]} cannot be cleaned up") if stuck else None)
 
 

@@ -14,7 +14,7 @@ from .components import is_on_demand, terminate, terminate_answered
 from .facts import AssignmentFact, Callback, Former
 from .messages import CsiDescriptor, CsiFlags, CsiRemove, CsiSet, Kind, Transition
 from .planning import Do, Step
-from .states import unit_ha_state
+from .states import ha_readiness, holds, unit_ha_state
 from .turn import QUIESCING, Turn, describe
 
 _CLEAR: Final = frozenset({HaState.STANDBY, HaState.QUIESCED})
@@ -25,7 +25,7 @@ def perform(turn: Turn, step: Step) -> None:
     turn.changed = True
     if step.do is Do.FORGET:
         for csi in step.csis:
-            _delete(turn, csi, step.component)
+            _forget(turn, csi, step.component)
     elif is_on_demand(turn.view, step.component):
         _perform_on_demand(turn, step)
     elif step.do is Do.REMOVE:
@@ -120,17 +120,26 @@ def answered(turn: Turn, invocation: int, client: Client, error: int, reason: st
     turn.revoke(invocation)
     turn.changed = True
     if not callback.csis:
-        terminate_answered(turn, callback.component, ok=error == ErrorCode.OK)
+        terminate_answered(turn, callback.component, _fault_of(callback, error) if error != ErrorCode.OK else None)
     elif error == ErrorCode.OK:
         for csi in callback.csis:
             _confirmed(turn, csi, callback.component, invocation)
     elif error == ErrorCode.NOT_READY and callback.asked is not None:
         _not_ready(turn, callback)
     else:
-        kind = Kind.CSI_REMOVE_FAILED if callback.asked is None else Kind.CSI_SET_FAILED
         detail = f"{describe(callback.asked)} refused with error {error} {reason}".rstrip()
-        faults.detected(turn, callback.component, kind, detail)
+        faults.detected(turn, callback.component, _fault_of(callback, error), detail)
     return None
+
+
+def _fault_of(callback: Callback, error: int) -> Kind:
+    """What an error in answer to a callback amounts to; a component may find by itself that it took too long."""
+    is_timeout = error == ErrorCode.TIMEOUT
+    if not callback.csis:
+        return Kind.TERMINATE_TIMEOUT if is_timeout else Kind.TERMINATE_FAILED
+    if callback.asked is None:
+        return Kind.CSI_REMOVE_TIMEOUT if is_timeout else Kind.CSI_REMOVE_FAILED
+    return Kind.CSI_SET_TIMEOUT if is_timeout else Kind.CSI_SET_FAILED
 
 
 def timed_out(turn: Turn, invocation: int) -> None:
@@ -140,10 +149,10 @@ def timed_out(turn: Turn, invocation: int) -> None:
         return
     turn.facts.callbacks.pop(invocation)
     turn.changed = True
+    kind = _fault_of(callback, ErrorCode.TIMEOUT)
     if not callback.csis:
-        terminate_answered(turn, callback.component, ok=False)
+        terminate_answered(turn, callback.component, kind)
     else:
-        kind = Kind.CSI_REMOVE_TIMEOUT if callback.asked is None else Kind.CSI_SET_TIMEOUT
         faults.detected(turn, callback.component, kind, f"no answer to {describe(callback.asked)}")
 
 
@@ -160,9 +169,10 @@ def _confirmed(turn: Turn, csi: Dn, comp: Dn, invocation: int) -> None:
     if row.quiescing:
         turn.disarm(QUIESCING, str(row.quiescing))
         row.quiescing = 0
+    former = row.state if row.confirmed else 0
     row.state, row.asked, row.confirmed, row.kept = row.asked, None, True, False
     turn.say(csi, f"{name}: {row.state.name}")
-    turn.notify(0x411, comp, csi, new=row.state)
+    turn.notify(0x411, comp, csi, former, row.state)
     if row.state is HaState.QUIESCING:
         row.quiescing = invocation
         limit = turn.index.components[comp].quiescing_complete_timeout
@@ -183,13 +193,23 @@ def let_go(turn: Turn, csi: Dn, comp: Dn) -> None:
 def _not_ready(turn: Turn, callback: Callback) -> None:
     """The component says that it is not ready for the CSIs: no fault, but they go elsewhere."""
     fact = turn.facts.component(callback.component)
+    unready = HaReadiness.NOT_READY_FOR_ASSIGNMENT
     for csi in callback.csis:
-        fact.csi_readiness[csi] = HaReadiness.NOT_READY_FOR_ASSIGNMENT
+        turn.notify(0x71, callback.component, csi, ha_readiness(turn.view, callback.component, csi), unready)
+        fact.csi_readiness[csi] = unready
         row = turn.facts.assignments[csi][callback.component]
         row.invocation, row.asked = 0, None
         turn.say(csi, f"{turn.index.short(callback.component)}: not ready for {describe(callback.asked)}", WARNING)
         if not row.confirmed:
             _delete(turn, csi, callback.component)
+
+
+def _forget(turn: Turn, csi: Dn, comp: Dn) -> None:
+    """What a restart was to bring back goes elsewhere: its former process had it, and did not let go of it."""
+    row = turn.facts.assigned(csi)[comp]
+    _delete(turn, csi, comp)
+    if row.kept and holds(row):
+        turn.facts.former[csi] = Former(comp, quiesced=False)
 
 
 def _delete(turn: Turn, csi: Dn, comp: Dn) -> None:
@@ -223,6 +243,7 @@ def quiescing_complete(turn: Turn, invocation: int, client: Client, error: int) 
         if row.state is HaState.QUIESCING and not row.invocation:
             row.state = HaState.QUIESCED
             let_go(turn, csi, comp)
+            turn.notify(0x411, comp, csi, HaState.QUIESCING, row.state)
             turn.say(csi, f"{turn.index.short(comp)}: quiescing complete, QUIESCED")
     return None
 

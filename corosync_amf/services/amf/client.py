@@ -13,13 +13,15 @@ Python components need none of this: see `corosync_amf.Component`.
 Source: SAI-AIS-AMF-B.04.01 chapter 7.
 """
 
+import logging
 import os
+import signal
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 from corosync_amf.ais import AdminOperation, Dn, ErrorCode, HaReadiness, HaState, Recovery, TrackFlags
-from corosync_amf.checks import check_enum, check_flags, check_int, check_name, check_timeout
+from corosync_amf.checks import check_enum, check_flags, check_int, check_name, check_text, check_timeout
 from corosync_amf.engine import Done, Failed, Service, to_error
 from corosync_amf.errors import AisError, BadFlags, InvalidParam, NotExist, NotSupported
 from corosync_amf.service import SUPPORTED, Opening, ServiceClient
@@ -68,6 +70,8 @@ from .messages import ProtectionGroupTrack as ProtectionGroupTrackMessage
 
 COMPONENT_NAME_VARIABLE: Final = "SA_AMF_COMPONENT_NAME"
 HEALTHCHECK_KEY_BYTES_MAX: Final = 32
+ANSWER_SECONDS: Final = 0.25
+"""So long after its time the answer to an operation is waited for: it says whether that has begun."""
 _CHANGE_FLAGS: Final = TrackFlags.CHANGES | TrackFlags.CHANGES_ONLY
 
 
@@ -130,6 +134,9 @@ class AmfService(ServiceClient):
     async def component_register(self, component: Dn | None = None, proxy: Dn | None = None) -> None:
         """Tell AMF that a component (None: this process's own) is up and takes work through this session.
 
+        A process that AMF started for the component ends at once when the executive is gone: another node may be about
+        to act in its place.
+
         Raises: InvalidParam: this process was started for another component; NotExist: not configured, or the proxy
         is not; Exist: registered already; Init: csi_set, csi_remove or terminate events were left out; BadOperation:
         its category does not register, or `proxy` is not its proxy; AccessDenied: the proxy CSI is not ACTIVE there.
@@ -144,6 +151,8 @@ class AmfService(ServiceClient):
         for kind in (Callback.CSI_SET, Callback.CSI_REMOVE, Callback.COMPONENT_TERMINATE):
             self.check_callback(kind)
         await self.request(Register(name, proxy), Done)
+        if proxy is None and os.environ.get(COMPONENT_NAME_VARIABLE) == name:
+            self.session.when_lost = end_with_executive
 
     async def component_unregister(self, component: Dn | None = None, proxy: Dn | None = None) -> None:
         """Take no more work for a component. For a component that has work this is a fault.
@@ -175,14 +184,14 @@ class AmfService(ServiceClient):
         """Have a process of a component, and its descendants to that depth, watched: their end is a fault.
 
         Raises: NotExist: no such component, or the process is not alive; InvalidParam: depth negative, no error bits;
-        AccessDenied: the process belongs to another user.
+        BadFlags: unknown ones; AccessDenied: the process belongs to another user.
         Source: saAmfPmStart_3.
         """
         self.check_open()
-        name = self._component(component)
+        errors, name = _pm_errors(pm_errors), self._component(component)
         process_id = check_int(process_id, "process_id", minimum=1)
         depth = check_int(descendants_tree_depth, "descendants_tree_depth")
-        errors, advice = _pm_errors(pm_errors), check_enum(recovery, Recovery, "recovery")
+        advice = check_enum(recovery, Recovery, "recovery")
         await self.ask(PmStart(name, process_id, depth, errors, advice), Done)
 
     async def pm_stop(
@@ -194,14 +203,15 @@ class AmfService(ServiceClient):
     ) -> None:
         """Undo `pm_start`, for a process, for it and its descendants, or for all of the component.
 
-        Raises: NotExist: no such component, or nothing to stop; InvalidParam; BadHandle: another session started it.
+        Raises: NotExist: no such component, or nothing to stop; InvalidParam; BadFlags; BadHandle: another session
+        started it.
         Source: saAmfPmStop.
         """
         self.check_open()
-        name = self._component(component)
+        errors, name = _pm_errors(pm_errors), self._component(component)
         qualifier = check_enum(stop_qualifier, StopQualifier, "stop_qualifier")
         process_id = check_int(process_id, "process_id")
-        await self.ask(PmStop(name, qualifier, process_id, _pm_errors(pm_errors)), Done)
+        await self.ask(PmStop(name, qualifier, process_id, errors), Done)
 
     async def healthcheck_start(
         self,
@@ -383,7 +393,8 @@ class AmfService(ServiceClient):
         number = check_enum(operation, AdminOperation, "operation")
         check_timeout(timeout)
         message = Admin(check_name(dn, "dn"), int(number), timeout, bool(queue))
-        await self.request(message, Done, timeout=timeout, retry=queue)
+        patience = timeout + ANSWER_SECONDS if timeout else timeout
+        await self.request(message, Done, timeout=patience, retry=queue)
 
     async def status(self, dn: Dn | None = None) -> Status:
         """Return what is known: of everything, or of one object, what is above it and what is below it.
@@ -458,12 +469,22 @@ def initialize(
     return Opening(open, lambda service: service.finalize())
 
 
+def end_with_executive(reason: str) -> NoReturn:
+    """End this process, and its process group if it leads one, without another instruction of the application."""
+    logging.getLogger(__name__).critical("the executive is gone (%s): the component ends at once", reason)
+    logging.shutdown()
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
 def _optional_name(name: object, what: str) -> str | None:
     return None if name is None else check_name(name, what)
 
 
 def _key(key: object) -> str:
-    checked = check_name(key, "key")
+    checked = check_text(key, "key")
     if len(checked.encode()) > HEALTHCHECK_KEY_BYTES_MAX:
         raise InvalidParam(f"a healthcheck key has {HEALTHCHECK_KEY_BYTES_MAX} bytes at most")
     return checked
@@ -478,7 +499,10 @@ def _code(error: AisError | None) -> int:
 
 
 def _pm_errors(errors: object) -> int:
-    return check_int(errors, "pm_errors", minimum=1, maximum=int(PmErrors.ALL))
+    checked = check_flags(errors, PmErrors, "pm_errors")
+    if not checked:
+        raise InvalidParam("pm_errors names no error")
+    return int(checked)
 
 
 __all__ = ["AmfService", "Callback", "Notification", "ProtectionGroupTrack", "initialize"]

@@ -13,7 +13,8 @@ class Notification(Message, frozen=True):
     """Something that operators may want to know.
 
     `number` is the minor id of class 18568.2; `alarm`: an alarm, of which `cleared` says that it is over. `old` and
-    `new` are state values (0: none), `text` says what happened and, for alarms, what to do.
+    `new` are state values (0: none), `text` says what happened and `advice`, for alarms, what to do. An error report
+    has the recovery that was `recommended` and what was `applied`, in the words of amf.conf and `amf status`.
     """
 
     number: int
@@ -24,6 +25,9 @@ class Notification(Message, frozen=True):
     cleared: bool = False
     old: int = 0
     new: int = 0
+    advice: str = ""
+    recommended: str = ""
+    applied: str = ""
 
 
 class Command(Message, frozen=True):

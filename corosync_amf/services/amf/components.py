@@ -100,8 +100,7 @@ def _check_instantiated(turn: Turn, comp: Dn) -> None:
     node = turn.node_of(comp)
     turn.run(node, Monitor(comp, fact.instance))
     if config.am_start is not None:
-        fact.monitor_attempt = 1
-        turn.run(node, AmStart(comp, fact.instance, config.am_start_timeout))
+        monitor(turn, comp, Verb.AM_START)
     if is_on_demand(turn.view, comp):
         for _, assignment in assignments_of_component(turn.view, comp):
             assignment.confirmed, assignment.kept = True, False
@@ -134,8 +133,8 @@ def _next_attempt(turn: Turn, comp: Dn) -> None:
     _drop_assignments(turn, comp)
     turn.facts.unit(turn.index.unit_of_component[comp].dn).repairing = False
     set_presence(turn, comp, after(fact.presence, Happening.FAILED), fact.last_error, WARNING)
-    text = f"cannot be instantiated ({fact.last_error}); look at its log on {node}, then `amf repaired`"
-    turn.raise_alarm(INSTANTIATION_FAILED_ALARM, comp, text)
+    advice = f"look at its log on {node}, then `amf repaired`"
+    turn.raise_alarm(INSTANTIATION_FAILED_ALARM, comp, f"cannot be instantiated ({fact.last_error})", advice)
     if policy.failfast_on_instantiation_failure and not node_fact.failfast_spent:
         node_fact.failfast_spent = True
         fail_node_fast(turn, node, f"{comp} cannot be instantiated")
@@ -165,8 +164,16 @@ def terminate(turn: Turn, comp: Dn, *, restart: bool = False) -> None:
         return
     silence(turn, comp)
     set_presence(turn, comp, after(fact.presence, happening), "")
-    if config.am_start is not None:
-        turn.run(turn.node_of(comp), AmStop(comp, fact.instance, config.am_stop_timeout))
+    if config.am_start is not None and config.am_stop is not None:
+        fact.doing = Verb.AM_STOP
+        monitor(turn, comp, Verb.AM_STOP)
+    else:
+        _ask_to_terminate(turn, comp)
+
+
+def _ask_to_terminate(turn: Turn, comp: Dn) -> None:
+    config, fact = turn.component(comp)
+    fact.doing = None
     if fact.client is not None and config.terminate is None:
         callback = Callback(comp, (), None)
         fact.terminating = turn.invoke(callback, config.terminate_callback_timeout)
@@ -185,12 +192,12 @@ def end_without_process(turn: Turn, comp: Dn, *, restart: bool) -> None:
         gone(turn, comp)
 
 
-def terminate_answered(turn: Turn, comp: Dn, *, ok: bool) -> None:
-    """The answer to the terminate callback."""
+def terminate_answered(turn: Turn, comp: Dn, fault: Kind | None) -> None:
+    """The answer to the terminate callback; `fault`: what is wrong with it, if anything."""
     fact = turn.facts.component(comp)
     fact.terminating = 0
-    if not ok:
-        clean_up(turn, comp, Happening.RESTART, Kind.TERMINATE_FAILED.name.lower())
+    if fault is not None:
+        clean_up(turn, comp, Happening.RESTART, fault.name.lower())
         return
     fact.doing, fact.ticket = Verb.AWAIT_EXIT, turn.order
     turn.run(turn.node_of(comp), AwaitExit(comp, fact.ticket, EXIT_TIMEOUT))
@@ -202,6 +209,7 @@ def clean_up(turn: Turn, comp: Dn, happening: Happening, source: str, *, cleaned
     silence(turn, comp)
     turn.disarm(INSTANTIATE, comp)
     fact.doomed, fact.source, fact.client, fact.terminating = None, source, None, 0
+    fact.monitor = None
     set_presence(turn, comp, after(fact.presence, happening), source)
     if cleaned and config.cleanup is None:
         gone(turn, comp)
@@ -226,9 +234,9 @@ def silence(turn: Turn, comp: Dn) -> None:
 def gone(turn: Turn, comp: Dn) -> None:
     """No process of the component is left."""
     fact = turn.facts.component(comp)
-    fact.doing, fact.instance, fact.client = None, 0, None
+    fact.doing, fact.instance, fact.client, fact.monitor = None, 0, None, None
     fact.commanded, fact.dirty, fact.delayed, fact.terminating = False, False, False, 0
-    fact.readiness, fact.csi_readiness = HaReadiness.READY_FOR_ASSIGNMENT, {}
+    _forget_readiness(turn, comp)
     for csi, assignment in assignments_of_component(turn.view, comp):
         if holds(assignment):
             turn.failover_cleaned(turn.index.instance_of_csi[csi].dn)
@@ -248,6 +256,16 @@ def gone(turn: Turn, comp: Dn) -> None:
     set_presence(turn, comp, Presence.UNINSTANTIATED, "")
 
 
+def _forget_readiness(turn: Turn, comp: Dn) -> None:
+    """What the process has said of its readiness goes with it."""
+    fact, ready = turn.facts.component(comp), HaReadiness.READY_FOR_ASSIGNMENT
+    said = {"": fact.readiness} | fact.csi_readiness
+    fact.readiness, fact.csi_readiness = ready, {}
+    for csi, former in said.items():
+        if former is not ready:
+            turn.notify(0x71, comp, csi, former, ready)
+
+
 def _drop_assignments(turn: Turn, comp: Dn) -> None:
     for csi, assignment in assignments_of_component(turn.view, comp):
         turn.revoke(assignment.invocation)
@@ -264,8 +282,8 @@ def _cleanup_failed(turn: Turn, comp: Dn, detail: str) -> None:
     fact.doing, fact.disabled = None, True
     turn.blame(comp, "cleanup failed")
     set_presence(turn, comp, after(fact.presence, Happening.CLEANUP_FAILED), detail, WARNING)
-    text = f"cleanup failed ({detail or 'no reason given'}): end its processes on {node} by hand, then `amf repaired`"
-    turn.raise_alarm(CLEANUP_FAILED_ALARM, comp, text)
+    advice = f"end its processes on {node} by hand, then `amf repaired`"
+    turn.raise_alarm(CLEANUP_FAILED_ALARM, comp, f"cleanup failed ({detail or 'no reason given'})", advice)
     if turn.index.node_named[node].failfast_on_termination_failure:
         fail_node_fast(turn, node, f"{comp} cannot be cleaned up")
 
@@ -286,8 +304,8 @@ def fail_node_fast(turn: Turn, node: str, reason: str) -> None:
 def command_done(turn: Turn, done: CommandDone) -> Kind | None:
     """What came of a command; nothing if it is no longer waited for. Return the fault that it amounts to."""
     config, fact = turn.component(done.component)
-    if done.verb is Verb.AM_START:
-        return _monitor_started(turn, config, fact, done)
+    if done.verb in (Verb.AM_START, Verb.AM_STOP):
+        return _monitor_done(turn, config, fact, done)
     if done.verb is not fact.doing or done.ticket != fact.ticket:
         return None
     match done.verb:
@@ -302,18 +320,46 @@ def command_done(turn: Turn, done: CommandDone) -> Kind | None:
             turn.clear_alarm(CLEANUP_FAILED_ALARM, done.component)
             gone(turn, done.component)
         case _:
-            clean_up(turn, done.component, Happening.RESTART, Kind.TERMINATE_FAILED.name.lower())
+            is_late = done.verb is Verb.AWAIT_EXIT or done.detail == "timeout"
+            kind = Kind.TERMINATE_TIMEOUT if is_late else Kind.TERMINATE_FAILED
+            clean_up(turn, done.component, Happening.RESTART, kind.name.lower())
     return None
 
 
-def _monitor_started(turn: Turn, config: Component, fact: ComponentFact, done: CommandDone) -> Kind | None:
-    if done.ok or done.ticket != fact.instance or fact.presence is not Presence.INSTANTIATED:
+# ---- the active monitor
+
+
+def monitor(turn: Turn, comp: Dn, verb: Verb) -> None:
+    """Start or stop the active monitor, with as many attempts as are configured."""
+    fact = turn.facts.component(comp)
+    fact.monitor, fact.monitor_attempt = verb, 1
+    _run_monitor(turn, comp)
+
+
+def _run_monitor(turn: Turn, comp: Dn) -> None:
+    config, fact = turn.component(comp)
+    if fact.monitor is Verb.AM_START:
+        turn.run(turn.node_of(comp), AmStart(comp, fact.instance, config.am_start_timeout))
+    else:
+        turn.run(turn.node_of(comp), AmStop(comp, fact.instance, config.am_stop_timeout))
+
+
+def _monitor_done(turn: Turn, config: Component, fact: ComponentFact, done: CommandDone) -> Kind | None:
+    """A monitor that cannot be started is a fault; one that cannot be stopped is ended with its component."""
+    if done.verb is not fact.monitor or done.ticket != fact.instance:
         return None
-    if fact.monitor_attempt < config.max_am_start_attempts:
+    is_start = done.verb is Verb.AM_START
+    if not done.ok and fact.monitor_attempt < (
+        config.max_am_start_attempts if is_start else config.max_am_stop_attempts
+    ):
         fact.monitor_attempt += 1
-        turn.run(turn.node_of(config.dn), AmStart(config.dn, fact.instance, config.am_start_timeout))
+        _run_monitor(turn, config.dn)
         return None
-    return Kind.ACTIVE_MONITORING
+    fact.monitor, turn.changed = None, True
+    if fact.doing is Verb.AM_STOP:
+        _ask_to_terminate(turn, config.dn)
+    has_failed = is_start and not done.ok and fact.presence is Presence.INSTANTIATED
+    return Kind.ACTIVE_MONITORING if has_failed else None
 
 
 # ---- nodes

@@ -12,6 +12,7 @@ from .assignments import perform
 from .components import is_on_demand, needed_up
 from .facts import AssignmentFact
 from .model import ServiceGroup, ServiceInstance
+from .names import parent
 from .placement import Assign, Assignments, Current, Group, Held, Place, Unit, by_rank, two_n
 from .planning import Row, Work, next_steps
 from .states import (
@@ -21,7 +22,6 @@ from .states import (
     holds,
     instance_admin,
     instance_assignment,
-    parent,
     unit_admin,
     unit_ha_readiness,
     unit_readiness,

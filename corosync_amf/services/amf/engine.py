@@ -55,6 +55,7 @@ from .messages import (
     Executive,
     Failfast,
     FaultDetected,
+    FencingFailed,
     HaReadinessSet,
     HaStateGet,
     HaStateIs,
@@ -74,10 +75,11 @@ from .messages import (
     WhyGet,
 )
 from .model import Cluster, Component, Index, Node, decode, encode
-from .states import View, assignments_of_component, component_operational, holds, view_of
+from .states import View, assignments_of_component, component_operational, ha_readiness, holds, view_of
 from .turn import (
     ADJUST,
     CALLBACK,
+    FENCING_FAILED_ALARM,
     INSTANTIATE,
     OPERATION,
     QUIESCING,
@@ -93,7 +95,6 @@ from .turn import (
 
 _NODE_SCOPED: Final = frozenset({Recovery.NODE_SWITCHOVER, Recovery.NODE_FAILOVER, Recovery.NODE_FAILFAST})
 _DONE: Final = Done()
-_NO_QUORUM: Final = "no quorum: bring nodes back; nothing is assigned until then"
 
 
 class AmfEngine:
@@ -272,6 +273,8 @@ class AmfEngine:
                 return _DONE
             case NodeStanding():
                 standing.stands(turn, message)
+            case FencingFailed():
+                standing.fencing_failed(turn, message)
             case ClientGone():
                 self._client_gone(turn, origin.client)
             case _:
@@ -311,7 +314,10 @@ class AmfEngine:
     def _unregister(self, turn: Turn, component: Dn, origin: Origin) -> Message:
         if component not in turn.index.components:
             return Failed(int(ErrorCode.NOT_EXIST), f"{component} is not configured")
-        if turn.facts.component(component).client != origin.client:
+        client = turn.facts.component(component).client
+        if client is None:
+            return Failed(int(ErrorCode.NOT_EXIST), "it is not registered")
+        if client != origin.client:
             return Failed(int(ErrorCode.BAD_OPERATION), "it was not registered by this process")
         faults.detected(turn, component, Kind.UNREGISTERED)
         return _DONE
@@ -346,6 +352,7 @@ class AmfEngine:
         fact = turn.facts.component(message.component)
         if fact.client != origin.client:
             return Failed(int(ErrorCode.BAD_OPERATION), "it was not registered by this process")
+        former = ha_readiness(turn.view, message.component, csi)
         if csi is None:
             fact.readiness, fact.csi_readiness = message.state, {}
         elif message.state is HaReadiness.READY_FOR_ASSIGNMENT:
@@ -353,7 +360,7 @@ class AmfEngine:
         else:
             fact.csi_readiness[csi] = message.state
         turn.say(message.component, f"HA readiness {message.state.name}")
-        turn.notify(0x71, message.component, csi or "", new=message.state)
+        turn.notify(0x71, message.component, csi or "", former, message.state)
         return _DONE
 
     def _fault_detected(self, turn: Turn, fault: FaultDetected) -> Message:
@@ -409,8 +416,7 @@ class AmfEngine:
             case timer if timer == OPERATION:
                 administration.timed_out(turn, subject)
             case timer if timer == UNASSIGNED and subject in turn.facts.unassigned:
-                text = "has no active assignment: see `amf why`"
-                turn.raise_alarm(SI_UNASSIGNED_ALARM, subject, text)
+                turn.raise_alarm(SI_UNASSIGNED_ALARM, subject, "has no active assignment", "see `amf why`")
             case timer if timer == ADJUST:
                 adjusting.due(turn, subject)
             case _:
@@ -449,15 +455,14 @@ class AmfEngine:
         fact.node_id = node_id
         if has_joined:
             fact.failfast_spent = False
+            turn.clear_alarm(FENCING_FAILED_ALARM, node.dn)
             components.node_joined(turn, name)
             turn.say(node.dn, "joined")
 
     def _quorum_is(self, turn: Turn, *, quorate: bool) -> None:
         facts, cluster = turn.facts, turn.index.cluster
         if facts.quorate and not quorate:
-            turn.raise_alarm(
-                QUORUM_LOST_ALARM, cluster.dn, "no quorum: bring nodes back; nothing is assigned until then"
-            )
+            turn.raise_alarm(QUORUM_LOST_ALARM, cluster.dn, "no quorum, nothing is assigned", "bring nodes back")
             for operation in list(facts.operations):
                 turn.refuse(operation.origin, ErrorCode.TRY_AGAIN, "the partition lost its quorum")
             facts.operations.clear()

@@ -58,7 +58,8 @@ class ComponentFact(Fact):
     """`doing` is the command under way and `ticket` its number; `instance` names the process that it may have.
 
     `dirty`: what runs on its node is unknown. `doomed`: it is to be ended for a restart, by a cleanup (CLEANUP) or
-    gracefully (TERMINATE), when its turn comes. `terminating`: the invocation of its terminate callback.
+    gracefully (TERMINATE), when its turn comes. `terminating`: the invocation of its terminate callback. `monitor`:
+    the command to its active monitor that is under way (AM_START, AM_STOP), the `monitor_attempt`th time.
     """
 
     presence: Presence = Presence.UNINSTANTIATED
@@ -73,6 +74,7 @@ class ComponentFact(Fact):
     dirty: bool = False
     doomed: Verb | None = None
     terminating: int = 0
+    monitor: Verb | None = None
     monitor_attempt: int = 0
     source: str = ""
     restarts: int = 0

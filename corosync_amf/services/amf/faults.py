@@ -13,10 +13,22 @@ from .facts import ComponentFact
 from .lifecycle import Happening
 from .messages import Kind, Verb
 from .model import Component
+from .names import parent
 from .recovery import Action, Counters, Policy, Verdict, escalate
-from .states import FAILED, assignments_of_component, holds, instances_of_unit, parent
+from .states import FAILED, assignments_of_component, holds, instances_of_unit
 from .turn import CLUSTER_RESET_ALARM, TEXT_MAX, Turn
 
+_COMING: Final = frozenset({Presence.INSTANTIATING, Presence.RESTARTING})
+_BEYOND_SU: Final = frozenset(
+    {
+        Recovery.NODE_SWITCHOVER,
+        Recovery.NODE_FAILOVER,
+        Recovery.NODE_FAILFAST,
+        Recovery.APPLICATION_RESTART,
+        Recovery.CLUSTER_RESET,
+    }
+)
+_BEYOND_RESTART: Final = _BEYOND_SU | {Recovery.COMPONENT_FAILOVER}
 _LETTING_GO: Final = frozenset({HaState.QUIESCED, HaState.QUIESCING})
 
 
@@ -34,42 +46,59 @@ def detected(
     config, fact = turn.component(comp)
     detail = detail[:TEXT_MAX]
     node = turn.facts.node(turn.node_of(comp))
-    if node.failfast or fact.instance == 0 or fact.doing is Verb.CLEANUP or fact.presence in FAILED:
+    if node.failfast or fact.instance == 0 or fact.presence in FAILED:
         return
     source = kind.name.lower()
-    if fact.doing is Verb.INSTANTIATE:
-        instantiation_failed(turn, comp, kind, detail, cleaned=cleaned)
-        return
-    if fact.presence is not Presence.INSTANTIATED:
-        # It is on its way out in order; the command that ends it and the wait for its exit need no help.
-        if fact.doing not in (Verb.TERMINATE, Verb.AWAIT_EXIT) or cleaned:
-            clean_up(turn, comp, Happening.RESTART, source, cleaned=cleaned)
+    if fact.presence is not Presence.INSTANTIATED and not _is_severe(fact, recovery):
+        _fails_on_its_way(turn, comp, kind, detail, cleaned=cleaned)
         return
     fact.last_error = f"{source}: {detail}" if detail else source
-    turn.notify(0x191, comp, fact.last_error)
     turn.blame(comp, fact.last_error)
-    is_ignored = node.disabled and recovery is not Recovery.NODE_FAILFAST
+    advice = _advised(config, recovery)
+    is_ignored = node.disabled and advice is not Recovery.NODE_FAILFAST
     if is_ignored or not turn.facts.quorate:
+        turn.report_error(comp, fact.last_error, recovery.name.lower(), "cleanup")
         turn.say(comp, f"fault {fact.last_error}; cleanup only", WARNING)
         clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
         return
-    verdict = _judge(turn, config, fact, recovery)
-    turn.say(comp, f"fault {fact.last_error}; recovery: {verdict.action.name.lower()}", WARNING)
-    _recover(turn, comp, verdict.action, source, detected=time or turn.time, cleaned=cleaned)
+    verdict = _judge(turn, config, advice)
+    action = verdict.action
+    if action is Action.SU_RESTART and not _may_restart(turn, turn.index.unit_of_component[comp].dn):
+        action = Action.SU_FAILOVER
+    turn.report_error(comp, fact.last_error, recovery.name.lower(), action.name.lower())
+    turn.say(comp, f"fault {fact.last_error}; recovery: {action.name.lower()}", WARNING)
+    _recover(turn, comp, action, source, detected=time or turn.time, cleaned=cleaned)
 
 
-def _judge(turn: Turn, config: Component, fact: ComponentFact, recovery: Recovery) -> Verdict:
-    """The recovery for the fault; notes the new counters."""
+def _is_severe(fact: ComponentFact, recovery: Recovery) -> bool:
+    """Whether more is recommended than what goes on anyway with a component that is coming or going."""
+    return recovery in (_BEYOND_RESTART if fact.presence in _COMING else _BEYOND_SU)
+
+
+def _fails_on_its_way(turn: Turn, comp: Dn, kind: Kind, detail: str, *, cleaned: bool) -> None:
+    """An attempt to instantiate has failed; what is on its way out in order needs no help but its cleanup."""
+    fact = turn.facts.component(comp)
+    if fact.doing is Verb.INSTANTIATE:
+        instantiation_failed(turn, comp, kind, detail, cleaned=cleaned)
+    elif fact.doing is not Verb.CLEANUP and (fact.doing not in (Verb.TERMINATE, Verb.AWAIT_EXIT) or cleaned):
+        clean_up(turn, comp, Happening.RESTART, kind.name.lower(), cleaned=cleaned)
+
+
+def _advised(config: Component, recovery: Recovery) -> Recovery:
+    """The recovery that is recommended for a fault, be it by the configuration."""
     if recovery is Recovery.NO_RECOMMENDATION:
         recovery = config.recovery_on_error
     if recovery is Recovery.NO_RECOMMENDATION:
-        recovery = Recovery.COMPONENT_FAILOVER
-    if recovery is Recovery.CONTAINER_RESTART:
-        recovery = Recovery.COMPONENT_RESTART
+        return Recovery.COMPONENT_FAILOVER
+    return Recovery.COMPONENT_RESTART if recovery is Recovery.CONTAINER_RESTART else recovery
+
+
+def _judge(turn: Turn, config: Component, advice: Recovery) -> Verdict:
+    """The recovery for the fault; notes the new counters."""
     su = turn.index.unit_of_component[config.dn].dn
     unit, node = turn.facts.unit(su), turn.facts.node(turn.view.host[su])
     counters = Counters(unit.component_restarts, unit.su_restarts, node.failovers)
-    verdict = escalate(recovery, counters, policy_of(turn, su, config.dn), turn.time)
+    verdict = escalate(advice, counters, policy_of(turn, su, config.dn), turn.time)
     after = verdict.counters
     unit.component_restarts, unit.su_restarts, node.failovers = (
         after.component_restarts,
@@ -106,8 +135,6 @@ def _recover(turn: Turn, comp: Dn, action: Action, source: str, *, detected: flo
     su = turn.index.unit_of_component[comp].dn
     node = turn.view.host[su]
     fact, unit = turn.facts.component(comp), turn.facts.unit(su)
-    if action is Action.SU_RESTART and not _may_restart(turn, su):
-        action = Action.SU_FAILOVER
     match action:
         case Action.COMPONENT_RESTART:
             fact.restarts += 1
@@ -120,16 +147,19 @@ def _recover(turn: Turn, comp: Dn, action: Action, source: str, *, detected: flo
             note_failovers(turn, [su for su, host in turn.view.host.items() if host == node], source, detected)
             fail_node_fast(turn, node, f"{turn.index.short(comp)}: {source}")
         case Action.CLUSTER_RESET:
-            turn.raise_alarm(CLUSTER_RESET_ALARM, turn.index.cluster.dn, f"cluster reset asked for by {comp}")
+            cause = f"cluster reset asked for by {comp}: {fact.last_error}"
+            turn.raise_alarm(
+                CLUSTER_RESET_ALARM, turn.index.cluster.dn, cause, "start the nodes again when that is gone"
+            )
             for name in turn.index.node_named:
                 fail_node_fast(turn, name, "cluster reset")
         case Action.APPLICATION_RESTART:
-            clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
+            end(turn, comp, source, cleaned=cleaned)
             restart_application(turn, parent(turn.index.group_of_unit[su].dn))
         case Action.COMPONENT_FAILOVER:
             fact.disabled = True
             note_failovers(turn, [su], source, detected)
-            clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
+            end(turn, comp, source, cleaned=cleaned)
         case Action.SU_FAILOVER | Action.NODE_SWITCHOVER | Action.NODE_FAILOVER:
             _fail_over(turn, comp, action, source, detected=detected, cleaned=cleaned)
 

@@ -1,7 +1,7 @@
 """What components, nodes and administrators tell AMF, and what AMF tells them.
 
     requests    from component processes        Register ... ProtectionGroupTrackStop
-                from executives (client 0)      FaultDetected, CommandDone, TimeUp
+                from executives (client 0)      FaultDetected, CommandDone, FencingFailed, TimeUp
                 from administrators             Admin, Watch
     queries     answered by every replica       StatusGet, WhyGet, HaStateGet, ProtectionGroupGet, CorrelationIdsGet,
                                             ConfigurationGet
@@ -26,6 +26,7 @@ from corosync_amf.ais import (
     ErrorCode,
     HaReadiness,
     HaState,
+    NodeId,
     Recovery,
     RedundancyModel,
 )
@@ -241,6 +242,15 @@ class CommandDone(Executive, frozen=True):
     detail: str = ""
 
 
+class FencingFailed(Executive, frozen=True):
+    """The fence command could not make sure that a lost node is off; `detail` is what came of it."""
+
+    name: str
+    node_id: NodeId
+    address: str
+    detail: str = ""
+
+
 class TimeUp(Executive, frozen=True):
     """An alarm of AMF's own is due; `token` tells whether it still matters."""
 
@@ -282,7 +292,17 @@ AmfComponentRequest = (
     | ProtectionGroupTrackStart
     | ProtectionGroupTrackStop
 )
-AmfRequest = AmfComponentRequest | FaultDetected | CommandDone | TimeUp | Admin | Watch | NodeStanding | ClientGone
+AmfRequest = (
+    AmfComponentRequest
+    | FaultDetected
+    | CommandDone
+    | FencingFailed
+    | TimeUp
+    | Admin
+    | Watch
+    | NodeStanding
+    | ClientGone
+)
 
 
 # Queries

@@ -14,13 +14,22 @@ from typing import Final
 from corosync_amf.ais import Dn
 from corosync_amf.errors import NotExist
 
-_COMMA: Final = re.compile(r"(?<!\\),")
+_RDN: Final = re.compile(r"(?:\\.|[^\\,])+", re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _LISTED_MAX: Final = 5
+
+
+def parent(dn: Dn) -> Dn:
+    """The DN above: what follows the first comma that is not escaped."""
+    if "\\" not in dn:
+        return dn.partition(",")[2]
+    first = _RDN.match(dn)
+    return dn[first.end() + 1 :] if first else ""
 
 
 def paths_of(dn: Dn) -> tuple[str, ...]:
     """The paths of an object, the preferred one first; another object may have the same one."""
-    pairs = [part.replace("\\,", ",").partition("=") for part in reversed(_COMMA.split(dn))]
+    pairs = [_ESCAPED.sub(r"\1", part).partition("=") for part in reversed(_RDN.findall(dn))]
     kinds, names = [kind for kind, _, _ in pairs], [name for _, _, name in pairs]
     match kinds:
         case ["safAmfCluster"]:

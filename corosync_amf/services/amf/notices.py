@@ -15,7 +15,7 @@ CLASS: Final = (18568, 2)
 STATE_CHANGE, ALARM_COMMUNICATION, ALARM_PROCESSING, ERROR_REPORT, ERROR_CLEAR = 0x3001, 0x4001, 0x4003, 0x6006, 0x6007
 CLEARED, MAJOR = 0, 4
 SOFTWARE_ERROR, ABNORMALLY_TERMINATED, RESOURCE_UNAVAILABLE, COMMUNICATIONS_FAILURE = 45, 46, 55, 5
-INFO_NODE, INFO_SI, INFO_REASON = 1, 2, 100
+INFO_NODE, INFO_SI, INFO_CAMPAIGN, INFO_RECOMMENDED, INFO_APPLIED, INFO_REASON, INFO_ADVICE = 1, 2, 3, 4, 5, 100, 101
 """Ids of additional information."""
 
 _STATES: Final[dict[int, tuple[int, str, type[IntEnum]]]] = {
@@ -38,17 +38,25 @@ _CAUSES: Final = {
 _MISCELLANEOUS: Final = {0x191: ERROR_REPORT, 0x192: ERROR_CLEAR}
 
 
-def notice_of(notification: Notification, notifier: Dn, node: Dn = "", si: Dn = "") -> Notice:
-    """`notifier` is the AMF node that says it; `node` and `si` are those that it is about."""
+def notice_of(notification: Notification, notifier: Dn, node: Dn = "", si: Dn = "", campaign: str = "") -> Notice:
+    """`notifier` is the AMF node that says it; `node` and `si` are those that it is about, `campaign` the maintenance
+    that its SU is under."""
     number, text = notification.number, notification.text
     event_type, severity, cause = _MISCELLANEOUS.get(number, STATE_CHANGE), -1, -1
     states: tuple[tuple[int, int | None, int], ...] = ()
-    info: list[tuple[int, bool | int | float | str]] = [(INFO_NODE, node)] if node else []
-    info += [(INFO_SI, si)] if si else []
-    info += [(INFO_REASON, text)] if text else []
+    info = {
+        INFO_NODE: node,
+        INFO_SI: si,
+        INFO_CAMPAIGN: campaign,
+        INFO_RECOMMENDED: notification.recommended,
+        INFO_APPLIED: notification.applied,
+        INFO_REASON: text,
+        INFO_ADVICE: notification.advice,
+    }
     if notification.alarm:
         event_type, cause = _CAUSES.get(number, (ALARM_PROCESSING, SOFTWARE_ERROR))
         severity = CLEARED if notification.cleared else MAJOR
+        text = f"{text}: {notification.advice}" if notification.advice else text
     elif number in _STATES:
         state, name, kind = _STATES[number]
         states = ((state, notification.old or None, notification.new),)
@@ -63,7 +71,7 @@ def notice_of(notification: Notification, notifier: Dn, node: Dn = "", si: Dn = 
         severity=severity,
         probable_cause=cause,
         states=states,
-        info=tuple(info),
+        info=tuple((number, value) for number, value in info.items() if value),
     )
 
 

@@ -16,11 +16,12 @@ from corosync_amf.ais import (
     RedundancyModel,
 )
 
-from .scope import Class, class_of, units_of
+from .scope import Class, class_of, is_settled, units_of
 from .states import (
     FAILED,
     View,
     instance_admin,
+    node_operational,
     unit_ha_state,
     unit_operational,
     unit_presence,
@@ -30,6 +31,7 @@ from .turn import Turn
 from .upkeep import is_broken
 
 _OP = AdminOperation
+_MOVING: Final = frozenset({Presence.INSTANTIATING, Presence.TERMINATING, Presence.RESTARTING})
 _SWAPPABLE: Final = frozenset({RedundancyModel.TWO_N, RedundancyModel.N_PLUS_M, RedundancyModel.N_WAY})
 
 Refusal = tuple[ErrorCode, str]
@@ -55,7 +57,26 @@ def refused(turn: Turn, dn: Dn, operation: AdminOperation) -> Refusal | None:
         case _OP.EAM_START | _OP.EAM_STOP:
             config = view.index.components[dn]
             command = config.am_start if operation is _OP.EAM_START else config.am_stop
-            return (bad, "no such command is configured") if command is None else None
+            if command is None:
+                return bad, "no such command is configured"
+            is_up = view.facts.component(dn).presence is Presence.INSTANTIATED
+            return None if is_up else (bad, "it is not instantiated")
+
+
+def transition(view: View, groups: list[Dn]) -> str:
+    """What goes on in these service groups by itself, in words, for who does not want to wait for it; "": nothing."""
+    units = [unit.dn for group in groups for unit in view.index.groups[group].units]
+    moving = next((su for su in units if unit_presence(view, su) in _MOVING), None)
+    if moving is not None:
+        return f"{view.index.short(moving)} is {unit_presence(view, moving).name}"
+    if not all(is_settled(view, group) for group in groups):
+        return "a transition is under way"
+    instances = {si.dn for group in groups for si in view.index.instances_of_group[group]}
+    for si, sponsors in view.facts.tolerances.items():
+        for sponsor, token in sponsors.items():
+            if token > 0 and instances & {si, sponsor}:
+                return f"{view.index.short(si)} tolerates the absence of {view.index.short(sponsor)}"
+    return "CLM is locking a node" if any(node.clearing for node in view.facts.nodes.values()) else ""
 
 
 TARGET: Final = {
@@ -89,15 +110,21 @@ def _restart_refused(view: View, dn: Dn) -> Refusal | None:
             su = view.index.unit_of_component[dn].dn
             is_up = fact.presence is Presence.INSTANTIATED and unit_operational(view, su) is Operational.ENABLED
         case Class.SU:
-            is_up = unit_presence(view, dn) is Presence.INSTANTIATED
-            is_up = is_up and unit_operational(view, dn) is Operational.ENABLED
+            is_up = _is_up(view, dn)
         case Class.NODE:
-            is_up = view.facts.node(view.index.nodes[dn].name).node_id is not None
+            is_well = node_operational(view, view.index.nodes[dn].name) is Operational.ENABLED
+            is_up = is_well and any(_is_up(view, su) for su in units_of(view, dn))
         case _:
             components = [component for su in units_of(view, dn) for component in view.index.units[su].components]
             failed = Presence.TERMINATION_FAILED
-            is_up = all(view.facts.component(component.dn).presence is not failed for component in components)
+            is_clean = all(view.facts.component(component.dn).presence is not failed for component in components)
+            is_up = is_clean and any(_is_up(view, su) for su in units_of(view, dn))
     return None if is_up else (ErrorCode.BAD_OPERATION, "it is disabled or not instantiated")
+
+
+def _is_up(view: View, su: Dn) -> bool:
+    is_enabled = unit_operational(view, su) is Operational.ENABLED
+    return is_enabled and unit_presence(view, su) is Presence.INSTANTIATED
 
 
 def _swap_refused(view: View, si: Dn) -> Refusal | None:

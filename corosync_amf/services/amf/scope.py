@@ -5,7 +5,8 @@ from enum import Enum
 from corosync_amf.ais import Dn
 
 from .model import Index
-from .states import View, parent
+from .names import parent
+from .states import View
 
 
 class Class(Enum):

@@ -1,4 +1,6 @@
-"""Nodes that CLM locks or shuts down: what is assigned there moves away, then CLM gets its answer.
+"""What others say of nodes: CLM locks one or shuts it down, or a lost one could not be fenced.
+
+What is assigned on a node that CLM locks moves away, then CLM gets its answer.
 
 A lock of a node in CLM acts as a lock of its SUs, beside the administrative states that AMF has of its own.
 """
@@ -7,9 +9,10 @@ from corosync_amf.ais import Admin
 from corosync_amf.engine import Forward, NodeCleared, NodeStanding, Service
 
 from . import faults
+from .messages import FencingFailed
 from .model import Node
 from .scope import is_settled
-from .turn import Turn
+from .turn import FENCING_FAILED_ALARM, Turn
 
 
 def is_meant(node: Node, name: str, node_id: int, address: str) -> bool:
@@ -17,16 +20,22 @@ def is_meant(node: Node, name: str, node_id: int, address: str) -> bool:
     return node.clm_node in (name, str(node_id), address)
 
 
+def _meant(turn: Turn, message: NodeStanding | FencingFailed) -> Node | None:
+    name, address = message.name, message.address or message.name
+    return next((node for node in turn.index.nodes.values() if is_meant(node, name, message.node_id, address)), None)
+
+
+def fencing_failed(turn: Turn, message: FencingFailed) -> None:
+    """A lost node may still be on: people have to look at it, whether or not others act in its place."""
+    node = _meant(turn, message)
+    if node is not None and turn.facts.node(node.name).node_id is None:
+        cause = f"could not be fenced ({message.detail or 'no reason given'})"
+        turn.raise_alarm(FENCING_FAILED_ALARM, node.dn, cause, "make sure that it is off, and mend the fence command")
+
+
 def stands(turn: Turn, message: NodeStanding) -> None:
     """CLM tells how a node stands."""
-    node = next(
-        (
-            each
-            for each in turn.index.nodes.values()
-            if is_meant(each, message.name, message.node_id, message.address or message.name)
-        ),
-        None,
-    )
+    node = _meant(turn, message)
     if node is None:
         if message.node_id and message.state is not Admin.UNLOCKED:
             turn.effects.append(Forward(Service.CLM, NodeCleared(message.name)))

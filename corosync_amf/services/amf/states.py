@@ -22,6 +22,7 @@ from corosync_amf.ais import (
 from .facts import AssignmentFact, Facts
 from .lifecycle import registers
 from .model import Index, ServiceInstance, ServiceUnit
+from .names import parent
 from .placement.fitting import can_add
 
 FAILED: Final = frozenset({Presence.INSTANTIATION_FAILED, Presence.TERMINATION_FAILED})
@@ -121,14 +122,6 @@ def unit_admin(view: View, su: Dn) -> Admin:
 def instance_admin(view: View, si: Dn) -> Admin:
     """The effective administrative state of an SI."""
     return _worst(view, instance_scopes(view, si))
-
-
-def parent(dn: Dn) -> Dn:
-    """The DN above: what follows the first comma that is not escaped."""
-    position = dn.find(",")
-    while position > 0 and dn[position - 1] == "\\":
-        position = dn.find(",", position + 1)
-    return dn[position + 1 :] if position > 0 else ""
 
 
 def is_pre_instantiable(view: View, unit: ServiceUnit) -> bool:

@@ -24,7 +24,16 @@ from .messages import (
     Status,
     UnitStatus,
 )
-from .model import Application, Component, ComponentServiceInstance, Node, ServiceGroup, ServiceInstance, ServiceUnit
+from .model import (
+    Application,
+    Component,
+    ComponentServiceInstance,
+    Node,
+    ServiceGroup,
+    ServiceInstance,
+    ServiceUnit,
+    child_dn,
+)
 from .recovery import Count, Counters, escalate
 from .scope import above, is_related, is_settled
 from .turn import SI_UNASSIGNED_ALARM, Turn
@@ -347,7 +356,7 @@ def derived(view: states.View) -> dict[tuple[int, Dn], int]:
     for si in view.index.instances:
         shown[0x6F, si] = states.instance_assignment(view, si)
         for su in states.units_of_instance(view, si):
-            shown[0x6E, f"safSISU={su.replace(',', chr(92) + ',')},{si}"] = states.unit_ha_state(view, su, si) or 0
+            shown[0x6E, child_dn("safSISU", su, si)] = states.unit_ha_state(view, su, si) or 0
     return shown
 
 

@@ -15,7 +15,7 @@ from corosync_amf.engine import Alarm, Client, Effect, Event, Failed, Forward, L
 
 from .facts import FAILOVERS_MAX, HISTORY_MAX, Callback, ComponentFact, Facts
 from .messages import FailoverStatus, HistoryLine, Notification, TimeUp
-from .model import Component, Index
+from .model import Component, Index, ServiceUnit
 from .notices import notice_of
 from .states import View
 
@@ -38,6 +38,7 @@ CLEANUP_FAILED_ALARM: Final = 0x03
 CLUSTER_RESET_ALARM: Final = 0x04
 SI_UNASSIGNED_ALARM: Final = 0x05
 QUORUM_LOST_ALARM: Final = 0x401
+FENCING_FAILED_ALARM: Final = 0x402
 RESTART_STORM_ALARM: Final = 0x403
 
 
@@ -123,13 +124,17 @@ class Turn:
         """Tell watchers and the notification service of a state change."""
         self._publish(Notification(number, dn, self.time, text, old=old, new=new))
 
-    def raise_alarm(self, number: int, dn: Dn, text: str) -> None:
-        """Raise an alarm, once until it is cleared."""
+    def report_error(self, comp: Dn, text: str, recommended: str, applied: str) -> None:
+        """Tell of a fault, of the recovery that was recommended for it, and of what is done."""
+        self._publish(Notification(0x191, comp, self.time, text, recommended=recommended, applied=applied))
+
+    def raise_alarm(self, number: int, dn: Dn, text: str, advice: str) -> None:
+        """Raise an alarm, once until it is cleared: its cause, and what people can do."""
         key = f"{number} {dn}"
         if key not in self.facts.alarms:
             self.facts.alarms[key] = text
-            self.say(dn, f"alarm: {text}", ERROR)
-            self._publish(Notification(number, dn, self.time, text, alarm=True))
+            self.say(dn, f"alarm: {text}: {advice}", ERROR)
+            self._publish(Notification(number, dn, self.time, text, alarm=True, advice=advice))
 
     def clear_alarm(self, number: int, dn: Dn) -> None:
         text = self.facts.alarms.pop(f"{number} {dn}", None)
@@ -140,17 +145,17 @@ class Turn:
     def _publish(self, notification: Notification) -> None:
         for client in self.facts.watchers:
             self.event(client, notification)
-        node = self._node_about(notification.object)
+        unit = self._unit_about(notification.object)
+        node = self.index.node_named[self.view.host[unit.dn]].dn if unit else ""
+        node = notification.object if notification.object in self.index.nodes else node
         si = self.index.instance_of_csi.get(notification.text)
-        notice = notice_of(notification, node or self._coordinator(), node, si.dn if si is not None else "")
+        campaign = unit.maintenance_campaign or "" if unit else ""
+        notice = notice_of(notification, node or self._coordinator(), node, si.dn if si is not None else "", campaign)
         self.effects.append(Forward(Service.NTF, notice))
 
-    def _node_about(self, dn: Dn) -> Dn:
-        """The AMF node on which an object is; empty for what is on no node."""
-        unit = self.index.unit_of_component.get(dn) or self.index.units.get(dn)
-        if unit is not None:
-            return self.index.node_named[self.view.host[unit.dn]].dn
-        return dn if dn in self.index.nodes else ""
+    def _unit_about(self, dn: Dn) -> ServiceUnit | None:
+        """The SU that an object is, or is in."""
+        return self.index.unit_of_component.get(dn) or self.index.units.get(dn)
 
     def _coordinator(self) -> Dn:
         """The AMF node that speaks for all."""

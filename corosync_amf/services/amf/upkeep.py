@@ -13,7 +13,8 @@ from .components import clean_up, is_on_demand, needed_up, start, terminate
 from .lifecycle import Happening, after
 from .messages import Verb
 from .model import ServiceGroup, ServiceUnit
-from .states import FAILED, assignments_of_component, instances_of_unit, parent, unit_admin
+from .names import parent
+from .states import FAILED, assignments_of_component, instances_of_unit, unit_admin
 from .turn import REPAIR, RESTART_STORM_ALARM, Turn
 
 REPAIRS_MAX: Final = 5
@@ -166,7 +167,7 @@ def _end_doomed(turn: Turn, unit: ServiceUnit) -> None:
 
 def _is_ending(turn: Turn, comp: Dn) -> bool:
     fact = turn.facts.component(comp)
-    return bool(fact.terminating) or fact.doing in (Verb.CLEANUP, Verb.TERMINATE, Verb.AWAIT_EXIT)
+    return bool(fact.terminating) or fact.doing in (Verb.AM_STOP, Verb.CLEANUP, Verb.TERMINATE, Verb.AWAIT_EXIT)
 
 
 # ---- repair
@@ -218,8 +219,8 @@ def _repair_unit(turn: Turn, group: ServiceGroup, unit: ServiceUnit) -> None:
     fact.repair_wait = min(max(2 * fact.repair_wait, REPAIR_WAIT_MIN), REPAIR_WAIT_MAX)
     fact.repair_at = turn.time + fact.repair_wait
     turn.alarm(REPAIR, unit.dn, fact.repair_wait, turn.order)
-    text = f"failed {REPAIRS_MAX} repairs in ten minutes; next one in {fact.repair_wait:.0f} s: look for the cause"
-    turn.raise_alarm(RESTART_STORM_ALARM, unit.dn, text)
+    text = f"failed {REPAIRS_MAX} repairs in ten minutes; next one in {fact.repair_wait:.0f} s"
+    turn.raise_alarm(RESTART_STORM_ALARM, unit.dn, text, "look for the cause")
 
 
 def repair_due(turn: Turn, su: Dn) -> None:

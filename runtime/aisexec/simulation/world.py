@@ -354,6 +354,8 @@ class World:
                 self.crash(node)
             case amf.AmStart(component, ticket):
                 self._done(site, component, amf.Verb.AM_START, ticket, ok=component not in self.refuse_monitor)
+            case amf.AmStop(component, ticket):
+                self._done(site, component, amf.Verb.AM_STOP, ticket, ok=component not in self.refuse_monitor)
             case _:
                 pass
 
