@@ -108,8 +108,8 @@ def _totem_values(totem: Section, rings: list[Section], unicast: bool, listed: i
             Code.NOT_SUPPORTED, at, totem.obj, "redundant rings are not supported yet", "configure one interface"
         )
     if values.get("heartbeat_failures_allowed"):
-        message = "heartbeat detection is not supported yet"
-        report.error(Code.NOT_SUPPORTED, totem.place("heartbeat_failures_allowed"), totem.obj, message, "leave it out")
+        message = "heartbeat detection is not supported yet and has no effect"
+        report.warning(Code.NOT_SUPPORTED, totem.place("heartbeat_failures_allowed"), totem.obj, message)
     if values["transport"] is Transport.UDPU and not unicast:
         message = "udpu without a nodelist or members: this node finds no other one"
         report.warning(Code.MISSING, totem.place("transport"), totem.obj, message, "name the nodes in a nodelist")
@@ -309,10 +309,13 @@ def _quorum(section: Section, nodes: tuple[NodeEntry, ...], report: Report) -> Q
         report.warning(
             Code.NO_PROTECTION, place, section.obj, message, "list the nodes, or auto_tie_breaker_node: an id"
         )
+    if values.get("last_man_standing") and not values["wait_for_all"]:
+        message = "last_man_standing needs wait_for_all"
+        report.error(Code.CONFLICT, section.place("last_man_standing"), section.obj, message)
     for key, what in (("witness", "a witness"), ("last_man_standing", "last_man_standing")):
         if values.get(key):
-            message, hint = f"{what} is not supported yet", "three nodes survive the loss of any one"
-            report.error(Code.NOT_SUPPORTED, section.place(key), section.obj, message, hint)
+            message, hint = f"{what} is not supported yet and has no effect", "three nodes survive the loss of any one"
+            report.warning(Code.NOT_SUPPORTED, section.place(key), section.obj, message, hint)
     return QuorumSettings(**values)
 
 

@@ -27,8 +27,8 @@ def read_nodes(
                 at = section.place("ring0_addr" if address == addresses[0] else "ring1_addr")
                 report.error(Code.ADDRESS, at, section.obj, f"'{address}' is neither an address nor a known host name")
         if "ring1_addr" in section.pairs:
-            message, hint = "redundant rings are not supported yet", "leave ring1_addr out"
-            report.error(Code.NOT_SUPPORTED, section.pairs["ring1_addr"].key, section.obj, message, hint)
+            message = "redundant rings are not supported yet: ring1_addr has no effect"
+            report.warning(Code.NOT_SUPPORTED, section.pairs["ring1_addr"].key, section.obj, message)
         by_address = parse_address(addresses[0]) is not None
         node_id = section.values.get("node_id")
         if node_id is None and by_address:
