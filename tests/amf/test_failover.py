@@ -151,6 +151,22 @@ def test_su_restart_ends_the_higher_levels_first_and_starts_the_lower_first():
     assert ends == ["c0", "c2", "c1"]
 
 
+@pytest.mark.parametrize("auto_repair", [True, False])
+def test_su_restart_with_a_component_that_must_not_be_restarted_switches_over_first(auto_repair):
+    kinds = ({"recovery_on_error": RESTART}, {"disable_restart": True})
+    group = {"component_restart_max": 0, "auto_repair": auto_repair}
+    world = started(components=kinds, group=group)
+    before = process(world, comp(1, "c1"))[1].instance
+    kill(world, comp(1), 2.0)
+    assert said(world, "recovery: su_restart") == 1
+    assert said(world, "app/su1/c1: QUIESCED asked for") == 1
+    assert process(world, comp(1, "c1"))[1].instance > before
+    for name, kind in (("i0", "c0"), ("i1", "c1")):
+        assert believed(world, csi(1, name)) == {comp(1, kind): STANDBY, comp(2, kind): ACTIVE}
+    unit = status(world, su(1)).units[0]
+    assert (unit.operational, unit.su_restarts_in_window) == (Operational.ENABLED, 1)
+
+
 def test_component_failover_takes_everything_from_the_su_under_2n():
     world = started(components=({}, {}), instances=({"csis": ("i0",)}, {"csis": ("i1",)}))
     kill(world, comp(1, "c0"))

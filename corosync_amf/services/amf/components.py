@@ -370,7 +370,7 @@ def node_lost(turn: Turn, node: str) -> None:
     for su in [su for su, host in turn.view.host.items() if host == node]:
         group = turn.index.group_of_unit[su]
         unit_fact = turn.facts.unit(su)
-        unit_fact.repairing = unit_fact.evacuate = False
+        unit_fact.repairing = unit_fact.evacuate = unit_fact.renewing = False
         if group.auto_repair:
             unit_fact.disabled = False
         for component in turn.index.units[su].components:

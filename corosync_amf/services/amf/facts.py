@@ -41,11 +41,13 @@ class NodeFact(Fact):
 
 class UnitFact(Fact):
     """`disabled`: its recovery took the whole SU. `repairing`: it may be instantiated although it is disabled.
-    `evacuate`: its work is to go elsewhere before an administrative restart. `repairs`: when the latest were."""
+    `evacuate`: its work is to go elsewhere before a restart; `renewing`: and then all its components are restarted,
+    because of a fault. `repairs`: when the latest were."""
 
     disabled: bool = False
     repairing: bool = False
     evacuate: bool = False
+    renewing: bool = False
     component_restarts: Count = Count()
     su_restarts: Count = Count()
     restarts: int = 0

@@ -63,7 +63,7 @@ def detected(
         return
     verdict = _judge(turn, config, advice)
     action = verdict.action
-    if action is Action.SU_RESTART and not _may_restart(turn, turn.index.unit_of_component[comp].dn):
+    if action is Action.SU_RESTART and _is_letting_go(turn, turn.index.unit_of_component[comp].dn):
         action = Action.SU_FAILOVER
     turn.report_error(comp, fact.last_error, recovery.name.lower(), action.name.lower())
     turn.say(comp, f"fault {fact.last_error}; recovery: {action.name.lower()}", WARNING)
@@ -127,7 +127,10 @@ def policy_of(turn: Turn, su: Dn, comp: Dn) -> Policy:
         may_restart=not (turn.index.components[comp].disable_restart or _LETTING_GO & set(states)),
         is_external=unit.is_external,
         su_is_restarting=turn.facts.unit(su).su_restarts.count > 0
-        and any(fact.doomed or fact.presence is Presence.RESTARTING for fact in siblings),
+        and (
+            turn.facts.unit(su).renewing
+            or any(fact.doomed or fact.presence is Presence.RESTARTING for fact in siblings)
+        ),
     )
 
 
@@ -139,6 +142,11 @@ def _recover(turn: Turn, comp: Dn, action: Action, source: str, *, detected: flo
         case Action.COMPONENT_RESTART:
             fact.restarts += 1
             clean_up(turn, comp, Happening.RESTART, source, cleaned=cleaned)
+        case Action.SU_RESTART if any(other.disable_restart for other in turn.index.units[su].components):
+            unit.restarts += 1
+            unit.evacuate = unit.renewing = True
+            note_failovers(turn, [su], source, detected)
+            end(turn, comp, source, cleaned=cleaned)
         case Action.SU_RESTART:
             unit.restarts += 1
             clean_up(turn, comp, Happening.RESTART, source, cleaned=cleaned)
@@ -195,11 +203,10 @@ def end(turn: Turn, comp: Dn, source: str, *, cleaned: bool = False) -> None:
         clean_up(turn, comp, Happening.TERMINATE, source, cleaned=cleaned)
 
 
-def _may_restart(turn: Turn, su: Dn) -> bool:
+def _is_letting_go(turn: Turn, su: Dn) -> bool:
     components = turn.index.units[su].components
     rows = [fact for component in components for _, fact in assignments_of_component(turn.view, component.dn)]
-    is_letting_go = any(fact.state in _LETTING_GO or fact.asked in _LETTING_GO for fact in rows)
-    return not is_letting_go and not any(component.disable_restart for component in components)
+    return any(fact.state in _LETTING_GO or fact.asked in _LETTING_GO for fact in rows)
 
 
 def _doom(turn: Turn, su: Dn) -> None:

@@ -42,6 +42,7 @@ def look_after(turn: Turn) -> None:
         for unit in group.units:
             if turn.facts.node(turn.view.host[unit.dn]).node_id is not None:
                 _clean_unknown(turn, unit)
+                _renew(turn, unit)
                 _work_on(turn, unit, wishes[unit.dn])
             _finish_repair(turn, unit, wishes[unit.dn])
     _finish_application_restarts(turn)
@@ -99,6 +100,18 @@ def _clean_unknown(turn: Turn, unit: ServiceUnit) -> None:
             clean_up(turn, component.dn, Happening.GONE, "")
 
 
+def _renew(turn: Turn, unit: ServiceUnit) -> None:
+    """The work of an SU that is to be restarted after a fault has gone elsewhere: now its components follow."""
+    fact = turn.facts.unit(unit.dn)
+    if not fact.renewing or instances_of_unit(turn.view, unit.dn):
+        return
+    fact.renewing = fact.evacuate = False
+    turn.changed = True
+    for component in unit.components:
+        if turn.facts.component(component.dn).presence is Presence.INSTANTIATED:
+            turn.facts.component(component.dn).doomed = Verb.CLEANUP
+
+
 def _work_on(turn: Turn, unit: ServiceUnit, wish: Wish) -> None:
     match wish:
         case Wish.RUN:
@@ -113,7 +126,7 @@ def _work_on(turn: Turn, unit: ServiceUnit, wish: Wish) -> None:
 def _start_next(turn: Turn, unit: ServiceUnit) -> None:
     """Start the components of the lowest level that is not up yet, and assigned ones that start on demand."""
     facts = {component.dn: turn.facts.component(component.dn) for component in unit.components}
-    if any(fact.doomed for fact in facts.values()):
+    if any(fact.doomed for fact in facts.values()) or turn.facts.unit(unit.dn).renewing:
         return
     beforehand = [component for component in unit.components if not is_on_demand(turn.view, component.dn)]
     for component in unit.components:
