@@ -142,6 +142,50 @@ async def _start_a_second_one(tmp_path: Path) -> None:
         assert f"127.0.0.1 port {port} on interface lo: the port is in use by" in same_port.stderr, same_port.stderr
 
 
+PAIR = """totem {{
+    key: the same words on both nodes
+    crypto_cipher: chacha20
+    crypto_hash: sha384
+    nodeid: {node}
+    interface {{
+        bindnetaddr: 127.0.0.{node}
+        mcastport: 6113
+        member {{
+            memberaddr: 127.0.0.1
+        }}
+        member {{
+            memberaddr: 127.0.0.2
+        }}
+    }}
+}}
+persistence {{
+    directory: {place}
+}}
+logging {{
+    timestamp: off
+}}
+"""
+
+
+def test_members_of_the_old_form_with_a_key_in_the_file_find_one_another(tmp_path: Path) -> None:
+    nodes = []
+    for node in (1, 2):
+        conf = tmp_path / f"{node}.conf"
+        conf.write_text(PAIR.format(node=node, place=tmp_path / str(node)))
+        words = [sys.executable, "-m", "aisexec", "-c", str(conf)]
+        environ = {**os.environ, "COROSYNC_AMF_SOCKET": str(tmp_path / f"{node}.sock")}
+        nodes.append(subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True))
+    try:
+        for process in nodes:
+            assert process.stderr is not None
+            found = next((line for line in process.stderr if " of nodes 1, 2 is operational" in line), "")
+            assert " info    Ring " in found
+    finally:
+        for process in nodes:
+            process.kill()
+            process.communicate()
+
+
 def test_a_node_that_joins_gets_100_megabytes_of_checkpoints(tmp_path: Path) -> None:
     anyio.run(_join_a_full_cluster, tmp_path)
 
