@@ -256,7 +256,9 @@ async def test_the_commands_for_people_work_on_a_real_cluster(tmp_path: Path) ->
             await subject.cluster.stop_node(node.name)
         with anyio.fail_after(15):  # without a time limit of its own it would go on for half a minute
             alone = await amf("lock", "ledger/su1", "--wait", "1")
-        assert (alone.returncode, alone.stderr) == (5, b"error: no answer in 1.0 s: partition has no quorum\n")
+        assert alone.returncode == 5
+        assert alone.stderr.startswith(b"error: no answer in 1")
+        assert alone.stderr.endswith(b" s: partition has no quorum\n")
         assert (await amf("status")).returncode == 5
 
 
