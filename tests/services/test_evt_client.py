@@ -820,3 +820,28 @@ async def test_what_operators_see(cluster: Loopback) -> None:
         for call in (service.channel_openers, service.channel_purge):
             with pytest.raises(errors.NotExist):
                 await call("nowhere")
+
+
+async def test_subscribers_hear_how_much_they_missed_while_they_were_apart() -> None:
+    async with (
+        loopback(lambda: [ClmEngine(), EvtEngine()], 3) as cluster,
+        on(cluster, 1) as here,
+        on(cluster, 3) as there,
+        here.channel_open("alarms", ALL) as near,
+        there.channel_open("alarms", ALL) as far,
+        near.event_subscribe() as nearby,
+        far.event_subscribe() as distant,
+    ):
+        cluster.network.partition([1, 2], [3])
+        await eventually(lambda: cluster.nodes[1].sees(2) and cluster.nodes[3].sees(1))
+        await near.publish_batch([b"1", b"2"])
+        await far.publish(b"3", retention_time=60.0)
+        assert await datas(nearby, 2) == [b"1", b"2"]
+        assert await datas(distant, 1) == [b"3"]
+        cluster.network.heal()
+        assert await datas(nearby, 1) == [b"3"]  # it was retained
+        lost = await next_of(distant)
+        assert (lost.attributes_get().event_id, lost.data_get()) == (evt.EVENT_ID_LOST, b"2")
+        assert lost.attributes_get().patterns == (evt.LOST_EVENT_PATTERN,)
+        await near.publish(b"4")
+        assert [await datas(each, 1) for each in (nearby, distant)] == [[b"4"], [b"4"]]
