@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +108,7 @@ def test_a_bundle_comes_back_as_it_was_packed(payloads: list[bytes]):
         {"pending": 2**32 - 1},
     ],
 )
-def test_a_token_that_could_not_be_passed_on_is_refused(wrong: dict[str, int]):
+def test_a_token_that_could_not_be_passed_on_is_refused(wrong: dict[str, Any]):
     with pytest.raises(BadPacket):
         packets.unpack_token(Token(RingId(1, 1), **wrong).pack())
 
