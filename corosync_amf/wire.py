@@ -170,6 +170,8 @@ class Assembly:
             return body
         if mark not in (_LAST, _MORE):
             raise BadMessage("not a piece of a frame")
+        if mark == _MORE and len(body) != PIECE_BYTES_MAX:
+            raise BadMessage("a piece that is not full, and not the last")  # many small ones cost more than they hold
         self._held += len(body)
         if self._held > MESSAGE_BYTES_MAX:
             raise BadMessage(f"a frame over {MESSAGE_BYTES_MAX} bytes")

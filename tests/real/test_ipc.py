@@ -145,10 +145,12 @@ async def test_frame_that_never_ends_and_datagram_that_is_no_piece_end_the_conne
             refused = await client.receive()
             assert isinstance(refused, Refused)
             assert str(MESSAGE_BYTES_MAX) in refused.reason
-        for piece in (b"\x02", b"\xff" * 1000, bytes(200_000)):
+        for piece in (b"\x02", b"\xff" * 1000, bytes(200_000), b"\x01", b"\x01x"):  # the last ones: not full
             with RawClient(executive.path) as client:
                 await client.send(piece)
-                assert isinstance(await client.receive(), Refused)
+                refused = await client.receive()
+                assert isinstance(refused, Refused)
+                assert "protocol error" in refused.reason
         assert await still_serves(executive)
 
 

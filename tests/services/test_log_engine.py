@@ -469,3 +469,13 @@ def test_a_remnant_speaks_only_for_its_own_node_and_only_once(split: tuple[Repli
 
 def test_the_default_format_is_that_of_the_page(replicas: Replicas) -> None:
     assert shown(replicas, STREAM_SYSTEM).attributes.format == DEFAULT_FORMAT
+
+
+def test_handles_hear_of_a_filter_in_the_same_order_on_a_replica_that_was_restored(replicas: Replicas) -> None:
+    for handle in (2, 1):
+        replicas.send(ONE, m.Open(handle, "calls", attributes(), True))
+    replicas.change(left=[3])
+    replicas.change(joined=[3])
+    replicas.events_for(ONE)
+    assert isinstance(replicas.send(OTHER, m.SetFilter("calls", 1)).message, Done)
+    assert replicas.events_for(ONE) == [m.Filter(1, 1), m.Filter(2, 1)]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,8 @@ nodes = st.integers(1, 2**32 - 1)
 
 
 @given(
-    seqs, nodes, seqs, seqs, st.integers(0, 100), st.integers(0, 2**32 - 1), seqs, st.integers(0, 2**32 - 1), seqs,
-    st.integers(0, 2**32 - 1), st.lists(seqs, max_size=packets.RTR_MAX),
+    seqs, nodes, seqs, st.integers(0, 2**63 - 101), st.integers(0, 100), st.integers(0, 2**32 - 1), seqs,
+    st.integers(0, 2**31 - 1), seqs, st.integers(0, 2**31 - 1), st.lists(seqs, max_size=packets.RTR_MAX),
 )  # fmt: skip
 def test_a_token_comes_back_as_it_was_packed(
     ring_seq: int, rep: int, hop: int, aru: int, ahead: int, aru_id: int, sent: int, count: int, backlog: int,
@@ -93,3 +95,25 @@ def test_a_token_cut_short_is_refused(noise: bytes, cut: int):
 @given(st.lists(st.binary(max_size=50)))
 def test_a_bundle_comes_back_as_it_was_packed(payloads: list[bytes]):
     assert packets.unpack_bundle(packets.pack_bundle(payloads)) == payloads
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hop": 2**64 - 1},
+        {"seq": 2**63},
+        {"sent_bytes": 2**64 - 1},
+        {"sent_packets": 2**32 - 1},
+        {"backlog_bytes": 2**64 - 1},
+        {"pending": 2**32 - 1},
+    ],
+)
+def test_a_token_that_could_not_be_passed_on_is_refused(wrong: dict[str, Any]):
+    with pytest.raises(BadPacket):
+        packets.unpack_token(Token(RingId(1, 1), **wrong).pack())
+
+
+def test_a_reason_that_is_no_text_is_refused():
+    body = packets.pack_control(Join(1, 2, True, (1, 2), (), "why"))
+    with pytest.raises(BadPacket):
+        packets.unpack_control(packets.JOIN, body.replace(b"why", b"\xff\xff\xff"))

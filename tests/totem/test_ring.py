@@ -393,6 +393,19 @@ def test_a_lone_ring_keeps_its_token_when_a_stranger_asks_for_it():
     assert net.delivered(1) == [(1, b"x")]
 
 
+def test_a_lone_ring_takes_neither_token_nor_frames_from_others():
+    net = Net(1)
+    ring_id, stranger = net.rings[1].ring_id, AesSeal(KEY, "test", 9, 1)
+    tokens = [packets.Token(ring_id, hop, 1 << 40, 1 << 40) for hop in range(1, 20)]
+    frame = packets.FRAME.pack(ring_id.seq, ring_id.representative, 1, 9, packets.BUNDLE) + packets.pack_bundle([b"y"])
+    for token in tokens:
+        net.network.handle(1, Received([(stranger.seal(packets.TOKEN, token.pack()), "x")]))
+    net.network.handle(1, Received([(stranger.seal(packets.DATA, frame), "x")]))
+    net.multicast(1, b"x")
+    net.multicast(1, b"z")
+    assert net.delivered(1) == [(1, b"x"), (1, b"z")]
+
+
 def test_a_node_that_leaves_takes_no_more_payloads_and_goes_even_if_nobody_answers():
     net = Net(2)
     net.network.partition((1,), (2,))

@@ -194,7 +194,7 @@ class Registry:
     def followers(self, stream: Stream) -> Iterator[tuple[Client, Handle]]:
         """Handles whose holders hear of the severities that are let through."""
         for client in sorted(self.handles):
-            for handle in self.handles[client].values():
+            for _, handle in sorted(self.handles[client].items()):
                 if handle.stream is stream and handle.is_filtered:
                     yield client, handle
 

@@ -47,6 +47,7 @@ REASON_MAX: Final = 200
 
 _MEMBERS_MAX: Final = 128
 _INT64_MAX: Final = (1 << 63) - 1
+_INT32_MAX: Final = (1 << 31) - 1
 
 _NodeId = Annotated[int, msgspec.Meta(ge=1, le=(1 << 32) - 1)]
 _Seq = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
@@ -169,6 +170,8 @@ def unpack_token(body: bytes) -> Token:
     ring_seq, rep, hop, seq, aru, aru_id, sent, packets, backlog, pending, count = _TOKEN.unpack_from(body)
     if len(body) != _TOKEN.size + 8 * count or count > RTR_MAX or aru > seq:
         raise BadPacket("token contradicts itself")
+    if max(hop, seq, sent, backlog) > _INT64_MAX or max(packets, pending) > _INT32_MAX:
+        raise BadPacket("token with numbers that could not grow any more")
     rtr = list(struct.unpack_from(f"<{count}Q", body, _TOKEN.size)) if count else []
     return Token(RingId(ring_seq, rep), hop, seq, aru, aru_id, sent, packets, backlog, pending, rtr)
 
@@ -211,7 +214,7 @@ def unpack_control(kind: int, body: bytes) -> Control | None:
         return None
     try:
         message: Control = _CONTROL[kind].decode(body)
-    except (KeyError, msgspec.MsgspecError, RecursionError) as error:
+    except (KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadPacket(str(error)) from None
     if isinstance(message, Commit):
         members = message.members

@@ -208,8 +208,9 @@ class Ring:
 
     def _turning(self) -> Circulation | None:
         """The ring whose token and frames count: in RECOVERY the one that forms. None in COMMIT: what this node holds
-        of the old ring is written down then, and may not grow."""
-        return self._formation.circulation if self._formation is not None else self._installed
+        of the old ring is written down then, and may not grow. None in a ring of one: its frames come from here."""
+        circulation = self._formation.circulation if self._formation is not None else self._installed
+        return circulation if circulation is not None and len(circulation.members) > 1 else None
 
     def _on_frame(self, body: bytes) -> None:
         circulation = self._turning()
