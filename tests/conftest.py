@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -25,6 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root and network namespaces"))
         if "sipp" in item.keywords and shutil.which("sipp") is None:
             item.add_marker(pytest.mark.skip(reason="needs sipp (Debian: sip-tester)"))
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that a shell has started in the background ignores SIGINT, and so does what it starts."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.hookimpl(trylast=True)

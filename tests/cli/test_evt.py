@@ -99,6 +99,7 @@ async def test_any_data_is_one_line_to_who_follows(cluster: Loopback) -> None:
         assert [line.split()[-1] for line in out.splitlines()] == ["two\\nlines\\x1b[31m", "\ufffd"]
 
 
+@pytest.mark.usefixtures("interruptible")
 async def test_following_ends_when_it_is_interrupted(cluster: Loopback) -> None:
     async with evt.initialize(address=cluster.nodes[1].address) as service, service.channel_open("alarms", ALL):
         environ = {**os.environ, "COROSYNC_AMF_SOCKET": cluster.nodes[1].address}

@@ -391,14 +391,6 @@ def interrupt_soon(seconds: float = 0.2) -> None:
     threading.Thread(target=send).start()
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """A process that a shell has started in the background ignores SIGINT."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_cancels_the_call_that_blocks() -> None:
     with sync.tmr.initialize() as service:
