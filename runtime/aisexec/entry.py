@@ -34,11 +34,14 @@ class Kept:
 
 @dataclass(slots=True)
 class Entry:
-    """`hello_at` is when this node's hello is due, `guard_until` before when not; `delivered` counts payloads."""
+    """`hello_at` is when this node's hello is due, `guard_until` before when not; `unfenced` are lost nodes that are
+    to be fenced before, `fence_at` is when that is tried again. `delivered` counts payloads."""
 
     configuration: Configuration
     hello_at: float = math.inf
     guard_until: float = 0.0
+    unfenced: tuple[NodeFacts, ...] = ()
+    fence_at: float = math.inf
     hellos: dict[NodeId, sync.Hello] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
     incoming: list[sync.Chunk] = field(default_factory=list)

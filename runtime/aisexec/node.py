@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from logging import ERROR, INFO, WARNING
-from typing import assert_never
+from typing import Final, assert_never
 
 from corosync_amf.ais import NodeId
 from corosync_amf.engine import Engine, Membership, NodeFacts, Request, Service
@@ -27,6 +27,9 @@ from .payloads import Return, is_of_client
 from .quorum import QuorumOptions, is_quorate, votes_of
 from .replica import PROMISES_SAFETY, Replica
 from .returning import Remnants
+
+FENCE_PAUSE_SECONDS: Final = 1.0
+"""After so long a fence command that failed, and must not, runs again."""
 
 
 class Phase(Enum):
@@ -149,13 +152,15 @@ class Node:
     def wake(self, now: float) -> list[NodeEffect]:
         if self._entry is not None and now >= self._entry.hello_at:
             self._say_hello(self._entry, now)
+        if self._entry is not None and now >= self._entry.fence_at:
+            self._fence(self._entry)
         if self._is_coordinator():
             for service, key, generation in self._replica.alarms.due(now):
                 self._send(encode(payloads.Rung(service, key, generation, self._wall(now))))
         return self._finish(now)
 
     def next_deadline(self) -> float | None:
-        deadline = math.inf if self._entry is None else self._entry.hello_at
+        deadline = math.inf if self._entry is None else min(self._entry.hello_at, self._entry.fence_at)
         if self._is_coordinator():
             deadline = min(deadline, self._replica.alarms.next_deadline())
         return None if deadline == math.inf else deadline
@@ -319,7 +324,8 @@ class Node:
             # A former incarnation of this node may have heard one that is missing here just before it ended.
             entry.guard_until = max(entry.guard_until, self._born + guard)
         if lost and self.options.fence and self.local == configuration.members[0] and self._will_be_quorate(entry):
-            self._fence(entry, lost)
+            entry.unfenced = tuple(facts for node in lost if (facts := self._met[node]) is not None)
+            self._fence(entry)
         else:
             self._hello_after_guard(entry, now)
 
@@ -337,10 +343,10 @@ class Node:
     def _will_be_quorate(self, entry: Entry) -> bool:
         return is_quorate(self.options.quorum, entry.members, all_seen=self._all_seen)
 
-    def _fence(self, entry: Entry, lost: list[NodeId]) -> None:
+    def _fence(self, entry: Entry) -> None:
         """No membership takes effect before the coordinator's hello: so the fence comes before any promotion."""
-        nodes = tuple(facts for node in lost if (facts := self._met[node]) is not None)
-        self._out.effects.append(Fence(entry.configuration.ring_id.seq, nodes))
+        entry.fence_at = math.inf
+        self._out.effects.append(Fence(entry.configuration.ring_id.seq, entry.unfenced))
 
     def _fenced(self, ring_seq: int, ok: bool, now: float) -> None:
         entry = self._entry
@@ -351,7 +357,7 @@ class Node:
         elif not ok and self.options.fence_required:
             text = "NODE: fencing failed and is required: nothing is promoted until it succeeds"
             self._out.effects.append(Logged(ERROR, text))
-            self._fence(entry, sorted(self._met.keys() - set(entry.members)))
+            entry.fence_at = now + FENCE_PAUSE_SECONDS
         else:
             self._hello_after_guard(entry, now)
 

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aisexec.node import ClientLost, FromClients, Phase
-from aisexec.outbox import CloseClient, ToClient
+from aisexec.node import FENCE_PAUSE_SECONDS, ClientLost, Fenced, FromClients, Phase
+from aisexec.outbox import CloseClient, Fence, ToClient
 from aisexec.quorum import QuorumOptions
 from aisexec.simulation.ideal import IdealCluster
 from corosync_amf.engine import Done, Failed, Request, Service
@@ -273,6 +273,32 @@ def test_a_node_that_starts_waits_for_the_guard_while_another_is_missing() -> No
     assert not any(node.quorate for node in cluster.nodes.values())
     cluster.advance(0.02)
     assert all(node.quorate for node in cluster.nodes.values())
+
+
+def test_a_required_fence_that_fails_is_tried_again_after_a_pause_and_nobody_acts_before() -> None:
+    cluster = IdealCluster(lambda _: [LedgerEngine()], MAJORITY, fences=True)
+    for node_id in (1, 2, 3):
+        cluster.start(node_id)
+    cluster.arrange((1, 2, 3))
+    cluster.deliver()
+    cluster.arrange((1, 2))
+    cluster.deliver()
+
+    def fences() -> list[Fence]:
+        return [effect for effect in cluster.effects[1] if isinstance(effect, Fence)]
+
+    for attempts in (1, 2, 3):
+        assert [[facts.node_id for facts in each.nodes] for each in fences()] == [[3]] * attempts
+        cluster.tell(1, Fenced(fences()[-1].ring_seq, ok=False))
+        cluster.advance(FENCE_PAUSE_SECONDS * 0.9)
+        assert len(fences()) == attempts
+        cluster.advance(FENCE_PAUSE_SECONDS * 0.2)
+    assert cluster.nodes[1].phase is Phase.WAITING
+    cluster.tell(1, Fenced(fences()[-1].ring_seq, ok=True))
+    cluster.deliver()
+    membership = cluster.nodes[2].membership
+    assert membership is not None
+    assert (membership.members, membership.quorate) == ((1, 2), True)
 
 
 def test_what_clients_of_a_node_that_gives_way_had_queued_is_applied_once_after_its_return() -> None:

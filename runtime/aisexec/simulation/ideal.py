@@ -18,14 +18,16 @@ Engines = Callable[[NodeId], Sequence[Engine]]
 
 
 class IdealCluster:
-    """Nodes, who is together with whom, and what each node wants done (`effects`, oldest first)."""
+    """Nodes, who is together with whom, and what each node wants done (`effects`, oldest first). `fences`: a lost node
+    must be fenced."""
 
-    def __init__(self, engines: Engines, quorum: QuorumOptions | None = None) -> None:
+    def __init__(self, engines: Engines, quorum: QuorumOptions | None = None, *, fences: bool = False) -> None:
         self.now = 0.0
         self.nodes: dict[NodeId, Node] = {}
         self.effects: dict[NodeId, list[NodeEffect]] = {}
         self._engines = engines
         self._quorum = quorum or QuorumOptions()
+        self._fences = fences
         self._parts: dict[NodeId, tuple[NodeId, ...]] = {}
         self._queues: dict[tuple[NodeId, ...], deque[tuple[NodeId, bytes]]] = {}
         self._ring_seq = 0
@@ -36,7 +38,8 @@ class IdealCluster:
         """A fresh executive on a node; it is in no ring until `arrange`."""
         self._starts += 1
         facts = NodeFacts(node_id, f"node-{node_id}", f"10.0.0.{node_id}", 0.0, self._starts)
-        self.nodes[node_id] = Node(NodeOptions(facts, self._quorum), self._engines(node_id))
+        options = NodeOptions(facts, self._quorum, fence=self._fences, fence_required=self._fences)
+        self.nodes[node_id] = Node(options, self._engines(node_id))
         self.effects[node_id] = []
 
     def crash(self, node_id: NodeId) -> None:
