@@ -16,10 +16,11 @@ from corosync_amf import lease as leases
 from corosync_amf import plugins as plugin
 from corosync_amf.ais import ErrorCode
 from corosync_amf.component_host import Host
+from corosync_amf.ending import end_with_executive
 from corosync_amf.errors import AisError, Library
 from corosync_amf.plugins import Plugins
 from corosync_amf.services import amf
-from corosync_amf.services.amf.client import COMPONENT_NAME_VARIABLE, end_with_executive
+from corosync_amf.services.amf.client import COMPONENT_NAME_VARIABLE
 
 EXIT_NOT_STARTED: Final = 1
 EXIT_USAGE: Final = 2

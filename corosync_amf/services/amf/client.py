@@ -13,15 +13,14 @@ Python components need none of this: see `corosync_amf.Component`.
 Source: SAI-AIS-AMF-B.04.01 chapter 7.
 """
 
-import logging
 import os
-import signal
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final
 
 from corosync_amf.ais import AdminOperation, Dn, ErrorCode, HaReadiness, HaState, Recovery, TrackFlags
 from corosync_amf.checks import check_enum, check_flags, check_int, check_name, check_text, check_timeout
+from corosync_amf.ending import end_with_executive
 from corosync_amf.engine import Done, Failed, Service, to_error
 from corosync_amf.errors import AisError, BadFlags, InvalidParam, NotExist, NotSupported
 from corosync_amf.service import SUPPORTED, Opening, ServiceClient
@@ -467,16 +466,6 @@ def initialize(
         return service
 
     return Opening(open, lambda service: service.finalize())
-
-
-def end_with_executive(reason: str) -> NoReturn:
-    """End this process, and its process group if it leads one, without another instruction of the application."""
-    logging.getLogger(__name__).critical("the executive is gone (%s): the component ends at once", reason)
-    logging.shutdown()
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
-    os._exit(1)
 
 
 def _optional_name(name: object, what: str) -> str | None:
