@@ -194,7 +194,7 @@ class Persistence:
 
     def restore(self, message: m.Restore, node: NodeId, registry: Registry) -> None:
         """A node brings a part of a checkpoint."""
-        if not self._is_wanted(message, node, registry):
+        if not self._weigh(message, node, registry):
             return
         checkpoint = registry.names.get(message.name)
         if message.is_first:
@@ -210,13 +210,13 @@ class Persistence:
         self, message: m.Restored, node: NodeId, quorate: bool, origin: Origin, registry: Registry
     ) -> list[Effect]:
         """A node has brought everything."""
-        self._is_wanted(message, node, registry)
+        self._weigh(message, node, registry)
         if message.asked == self.asked:
             self.awaited.discard(node)
         return self._settled(quorate, origin.order, origin.time, registry)
 
-    def _is_wanted(self, message: m.Restore | m.Restored, node: NodeId, registry: Registry) -> bool:
-        """Whether what the node brings stands so far: it has the highest version, or is the first of those that do."""
+    def _weigh(self, message: m.Restore | m.Restored, node: NodeId, registry: Registry) -> bool:
+        """Drop what a lesser journal brought; say whether what this node brings stands so far."""
         if self.is_settled or message.asked != self.asked:
             return False
         if not self.bringer or message.version > self.version:
